@@ -1,0 +1,69 @@
+"""Every error blemish raises on purpose, in one short tree.
+
+    BlemishError
+    ├── InputError        a file, image, sample or folder that cannot be used
+    │   ├── ImageError    a picture that cannot be read (missing, broken, too large, wrong type)
+    │   └── ReferencesError normal images missing, too few, or not usable together
+    ├── OptionError       an option, name or setting that does not exist or has a wrong value
+    ├── WeightsError      weights that are missing, cannot be fetched, or fail their checksum
+    ├── MissingExtraError an optional dependency that is not installed
+    ├── SavedError        a saved detector or run folder of another version, or damaged
+    └── OutputError       a result that cannot be written
+
+A message says what came, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BlemishError(Exception):
+    """Base of every error raised on purpose. Its text is meant to be shown to a person."""
+
+
+class InputError(BlemishError):
+    """A file, image, sample or folder that cannot be used."""
+
+
+class ImageError(InputError):
+    """A picture that cannot be read: missing, broken, too large or of a wrong type."""
+
+
+class ReferencesError(InputError):
+    """Normal images that are missing, too few, or not usable together."""
+
+
+class OptionError(BlemishError):
+    """An option, name or setting that does not exist or has a wrong value."""
+
+
+class WeightsError(BlemishError):
+    """Weights that are missing, cannot be fetched, or do not match their checksum."""
+
+
+class MissingExtraError(BlemishError):
+    """An optional dependency that is not installed."""
+
+
+class SavedError(BlemishError):
+    """A saved detector or run folder that is damaged or of another version."""
+
+
+class OutputError(BlemishError):
+    """A result that cannot be written."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: a suggestion and the whole list.
+
+    >>> nearest("patch-memry", ["musc", "patch-memory"])
+    "Did you mean 'patch-memory'? Known: musc, patch-memory."
+    >>> nearest("x", ["musc"])
+    'Known: musc.'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word.lower().replace("_", "-"), names, n=1, cutoff=0.5)
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}."
