@@ -1,1 +1,1 @@
-from __future__ import annotations
+"""Names and what they stand for."""

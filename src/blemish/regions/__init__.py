@@ -1,1 +1,1 @@
-
+"""Where a region comes from."""

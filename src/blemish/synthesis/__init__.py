@@ -1,1 +1,1 @@
-
+"""Made-up parts and made-up defects."""

@@ -1,0 +1,1 @@
+"""Inspect pictures of parts and say what is wrong with them."""
