@@ -1,0 +1,147 @@
+"""The one place where names become assembled detectors."""
+
+from __future__ import annotations
+
+import ctypes.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from blemish import registry
+from blemish.errors import OptionError, SavedError, nearest
+from blemish.types import Detector, Encoder
+
+
+def load(
+    name: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Detector:
+    """A detector, ready but for `fit` where it needs normal parts; or a saved one, fitted.
+
+    Args:
+        name: a registered name (`blemish detectors` lists them), or the folder of a saved
+            detector.
+        device: "auto" (the first GPU that torch can use, else the CPU), "cpu", or a torch device.
+        dtype: "auto" (float32 on the CPU, float16 elsewhere), or what the encoder offers, such as
+            "int8" on the CPU.
+        batch_size: images a pass of the encoder; its own choice where None.
+        seed: of everything random.
+        options: the detector's own options and its parts, such as encoder="efficientnet-lite0".
+
+    Raises:
+        OptionError: an unknown name, option, device or dtype, or a wrong value.
+        SavedError: the folder is damaged, of another version, or made with other weights.
+        WeightsError: the default weights cannot be had.
+
+    The same bytes come out for the same device, threads and batch size.
+    """
+    if isinstance(name, Path) or _is_folder(name):
+        return _restore(Path(name), device, dtype, batch_size, options)
+    return _assemble(str(name), device, dtype, batch_size, seed, options)
+
+
+def _assemble(
+    name: str,
+    device: str,
+    dtype: str,
+    batch_size: int | None,
+    seed: int,
+    options: Mapping[str, Any],
+) -> Detector:
+    entry = registry.detector(name)
+    parts = {part: options.get(part, default) for part, default in entry.parts.items()}
+    own = {k: v for k, v in options.items() if k not in entry.parts}
+    checked = _checked(entry, own)
+    where = _device(device)
+    kind = dtype if dtype != "auto" else ("float32" if where == "cpu" else "float16")
+    size = {} if batch_size is None else {"batch_size": batch_size}
+    if batch_size is not None and batch_size < 1:
+        raise OptionError(f"batch_size is {batch_size}; expected at least 1.")
+    built = {
+        part: _encoder(str(choice), device=where, dtype=kind, **size)
+        for part, choice in parts.items()
+    }
+    return cast(Detector, registry.resolve(entry.target)(**built, options=checked, seed=seed))
+
+
+def _restore(
+    folder: Path, device: str, dtype: str, batch_size: int | None, options: Mapping[str, Any]
+) -> Detector:
+    saved = registry.resolve("blemish.detectors._saved:read_header")(folder)
+    if options:
+        raise OptionError(
+            f"{folder} is a saved detector with its own options; {', '.join(options)} cannot be "
+            "changed now. Load it by its name and fit it again, or move its operating point with "
+            "`blemish calibrate`."
+        )
+    blank = _assemble(
+        saved["name"],
+        device,
+        dtype,
+        batch_size,
+        saved["seed"],
+        {**saved["options"], **saved["parts"]},
+    )
+    found = cast(Any, blank).encoder.fingerprint
+    if found != saved["encoder_fingerprint"]:
+        raise SavedError(
+            f"{folder} was fitted with encoder {saved['encoder_fingerprint']}, this one is "
+            f"{found}. Load it with the same device and dtype, or fit it again."
+        )
+    state = registry.resolve("blemish.detectors._saved:read_state")(folder, saved)
+    return cast(Detector, cast(Any, blank).restore(saved, state))
+
+
+def _encoder(name: str, **settings: Any) -> Encoder:
+    entry = registry.encoder(name)
+    return cast(Encoder, registry.resolve(entry.target)(entry.name, **settings))
+
+
+def _checked(entry: registry.DetectorEntry, options: Mapping[str, Any]) -> Any:
+    """The options as the detector's own model, or an OptionError in words."""
+    from pydantic import ValidationError
+
+    model = registry.resolve(entry.options)
+    known = [*model.model_fields, *entry.parts]
+    try:
+        return model(**options)
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        at = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            text = f"{entry.name} has no option '{at}'. {nearest(at, known).replace('-', '_')}"
+        else:
+            text = f"Option {at}={first['input']!r} of {entry.name}: {first['msg']}."
+        raise OptionError(text) from cause
+
+
+def _device(device: str) -> str:
+    if device == "cpu":
+        return device
+    # Importing torch takes seconds, so it is asked only where a GPU driver is installed.
+    if device == "auto" and not any(map(ctypes.util.find_library, ("cuda", "nvcuda"))):
+        return "cpu"
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as cause:
+        reason = str(cause).splitlines()[0]
+        raise OptionError(
+            f"Device '{device}' cannot be used here ({reason}). Use 'auto' or 'cpu'."
+        ) from cause
+    return device
+
+
+def _is_folder(name: str) -> bool:
+    if name in registry.detectors():
+        return False
+    path = Path(name)
+    return path.is_dir() or len(path.parts) > 1

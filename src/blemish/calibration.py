@@ -1,0 +1,185 @@
+"""From raw scores to a score, a verdict and an operating point, learnt from normal parts only.
+
+The rule. A detector's raw scores of normal parts are taken as log-normal. From the n scores that
+the references themselves get (each left out of the bank it is judged by) follow a location and a
+scale, the scale drawn towards a prior, since three references say little about spread. The
+chance that a further normal part scores at least `raw` is then the upper tail of Student's
+t-distribution (the normal-inverse-chi-squared predictive distribution; Gelman et al., Bayesian
+Data Analysis, 3rd ed., section 3.3):
+
+    p(raw) = T_df((log raw - location) / (scale * sqrt(1 + 1/n)) upwards),   df = n - 1 + PRIOR_DF
+
+The calibrated score is a / (a + p), where a is the false alarm target: 0.5 where a normal part
+would be called anomalous with chance a, and towards 1 as normal parts get ever less likely to
+score so high. Moving the operating point changes a and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.errors import InputError, OptionError, SavedError
+from blemish.types import Reason, Verdict
+
+FALSE_ALARMS = 0.02
+"""Default target: two normal parts in a hundred score above the operating point."""
+UNSURE = (0.4, 0.6)
+"""Calibrated scores inside this band give the verdict "unsure": a chance of a normal part scoring
+so high between 2/3 and 3/2 of the false alarm target."""
+PRIOR_SCALE = 0.12
+PRIOR_DF = 4.0
+"""Prior of the scale of log scores, and its weight in references. Chosen on procedural parts
+(docs/measurements.md)."""
+_SMALLEST = 1e-6  # a raw score of zero has no logarithm
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The operating point of a fitted detector.
+
+    Attributes:
+        location: mean of the natural logarithm of the normal raw scores.
+        scale: their standard deviation, drawn towards the prior.
+        n: how many normal scores it was made from.
+        df: degrees of freedom of the predictive t-distribution.
+        false_alarms: the target a, the share of normal parts that may score above 0.5.
+        rule: one sentence for reports: what it was made from.
+    """
+
+    location: float
+    scale: float
+    n: int
+    df: float
+    false_alarms: float = FALSE_ALARMS
+    rule: str = ""
+
+    def __post_init__(self) -> None:
+        check_false_alarms(self.false_alarms)
+        values = (self.location, self.scale, self.df)
+        if not all(map(math.isfinite, values)) or self.scale <= 0 or self.df <= 0 or self.n < 1:
+            raise InputError(
+                f"Calibration with location {self.location}, scale {self.scale}, n {self.n} and "
+                f"df {self.df}; expected finite numbers, all but the location above 0."
+            )
+
+    @classmethod
+    def from_normals(
+        cls, raw: Sequence[float], *, false_alarms: float = FALSE_ALARMS, rule: str = ""
+    ) -> Calibration:
+        """Learn from the raw scores of normal parts.
+
+        Args:
+            raw: at least one raw score, each >= 0, higher is more anomalous.
+            false_alarms: target share of normal parts above the operating point, in (0, 0.5].
+            rule: what the scores are, for reports.
+
+        Raises:
+            InputError: no score, or one that is not finite.
+        """
+        logs = _logs(raw)
+        n = len(logs)
+        squares = float(((logs - logs.mean()) ** 2).sum())
+        df = n - 1 + PRIOR_DF
+        scale = math.sqrt((PRIOR_DF * PRIOR_SCALE**2 + squares) / df)
+        return cls(float(logs.mean()), scale, n, df, false_alarms, rule)
+
+    @classmethod
+    def from_mixed(
+        cls, raw: Sequence[float], *, false_alarms: float = FALSE_ALARMS, rule: str = ""
+    ) -> Calibration:
+        """Learn from a folder in which most parts are normal, but some are not.
+
+        Location and scale come from the median and from the lower half only (the median minus the
+        16th percentile), which defective parts do not reach while they are in the minority.
+        """
+        logs = _logs(raw)
+        n = len(logs)
+        median, low = np.quantile(logs, [0.5, 0.1587])
+        df = n - 1 + PRIOR_DF
+        scale = math.sqrt((PRIOR_DF * PRIOR_SCALE**2 + (n - 1) * (median - low) ** 2) / df)
+        return cls(float(median), scale, n, df, false_alarms, rule)
+
+    @property
+    def threshold(self) -> float:
+        """The raw score at the operating point, where the calibrated score is 0.5."""
+        from scipy.special import stdtrit
+
+        return float(math.exp(self.location + stdtrit(self.df, 1 - self.false_alarms) * self._wide))
+
+    @property
+    def _wide(self) -> float:
+        return self.scale * math.sqrt(1 + 1 / self.n)
+
+    @overload
+    def score(self, raw: float) -> float: ...
+    @overload
+    def score(self, raw: NDArray[np.floating[Any]]) -> NDArray[np.float32]: ...
+    def score(self, raw: float | NDArray[np.floating[Any]]) -> float | NDArray[np.float32]:
+        """The calibrated score in [0, 1] of a raw score, or of every pixel of a raw map.
+
+        Args:
+            raw: a raw score, or a map (H, W) float.
+
+        Returns:
+            A float, or (H, W) float32; rises with `raw`, 0.5 at the operating point.
+        """
+        from scipy.special import stdtr
+
+        standard = (np.log(np.maximum(raw, _SMALLEST)) - self.location) / self._wide
+        p = stdtr(self.df, -standard)
+        score = self.false_alarms / (self.false_alarms + p)
+        return score.astype(np.float32) if isinstance(raw, np.ndarray) else float(score)
+
+    def verdict(self, raw: float) -> tuple[Verdict, Reason]:
+        """The verdict on a raw image score, with the reason where it is unsure."""
+        score = self.score(raw)
+        if not math.isfinite(score):
+            return "unsure", "nothing to decide on"
+        if UNSURE[0] <= score <= UNSURE[1]:
+            return "unsure", "inside the band"
+        return ("anomalous" if score > UNSURE[1] else "normal"), ""
+
+    def moved(self, false_alarms: float) -> Calibration:
+        """The same calibration with another operating point; nothing is fitted anew."""
+        return replace(self, false_alarms=false_alarms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as written to detector.json and run.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """The calibration that `to_json` wrote. Raises SavedError if it is damaged."""
+        try:
+            return cls(**values)
+        except (TypeError, InputError, OptionError) as cause:
+            raise SavedError(
+                f"The saved calibration {dict(values)} cannot be used ({cause}). Fit the detector "
+                "again, or restore its folder."
+            ) from cause
+
+
+def check_false_alarms(value: float) -> float:
+    """Return the target if it is one, or raise OptionError."""
+    if not 0 < value <= 0.5:
+        raise OptionError(
+            f"The false alarm target is {value}; expected a share above 0 and at most 0.5, such "
+            "as 0.02 for two good parts in a hundred."
+        )
+    return value
+
+
+def _logs(raw: Sequence[float]) -> NDArray[np.float64]:
+    scores = np.asarray(raw, np.float64)
+    if scores.size == 0 or not np.isfinite(scores).all():
+        raise InputError(
+            f"Calibration needs at least one finite score of a normal part; got {scores.size} "
+            f"scores, {int((~np.isfinite(scores)).sum())} of them not finite."
+        )
+    return np.asarray(np.log(np.maximum(scores, _SMALLEST)), np.float64)

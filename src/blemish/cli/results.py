@@ -1,0 +1,77 @@
+"""What `blemish inspect` prints at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from blemish.cli import screen
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from blemish.runs.run import RunSummary
+
+MOST = 40
+"""Pictures up to which each gets a line; of more, only the most anomalous do."""
+
+
+def show(summary: RunSummary) -> None:
+    """Print a table, failures, totals and where the report lies."""
+    console = screen.console()
+    good = [row for row in summary.rows if "error" not in row]
+    if len(good) > MOST:
+        good = sorted(good, key=lambda row: -(row["score"] or 0))[: MOST // 2]
+    if good:
+        console.print(_table(good))
+    left = len(summary.rows) - summary.counts["failed"] - len(good)
+    if left:
+        console.print(f"and {left} with lower scores; the report has them all")
+    errors = screen.console(stderr=True)
+    for row in summary.rows:
+        if "error" in row:
+            errors.print(
+                f"blemish: {row['message']}", style="magenta", markup=False, soft_wrap=True
+            )
+    console.print(_totals(summary))
+    console.print(f"Report: {summary.report}", markup=False, soft_wrap=True)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("where", overflow="fold")
+    if any(row["reason"] for row in rows):
+        table.add_column("reason")
+    for row in rows:
+        score = "" if row["score"] is None else f"{row['score']:.2f}"
+        verdict = Text(row["verdict"], screen.COLOURS[row["verdict"]])
+        cells = [Text(row["id"]), verdict, Text(score), Text(_where(row))]
+        table.add_row(*cells, *([Text(row["reason"])] * (len(table.columns) > 4)))
+    return table
+
+
+def _where(row: dict[str, Any]) -> str:
+    """The positions of the regions, most anomalous first, each once."""
+    places = list(dict.fromkeys(region["position"] for region in row["regions"]))
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return ", ".join(places[:3]) + more
+
+
+def _totals(summary: RunSummary) -> str:
+    counts = {name: n for name, n in summary.counts.items() if n}
+    total = len(summary.rows)
+    text = f"{total} picture{'s' * (total != 1)}: " + ", ".join(
+        f"[{screen.COLOURS[name]}]{n} {name}[/]" for name, n in counts.items()
+    )
+    new = total - summary.kept
+    if summary.kept:
+        text += f"; {summary.kept} from an earlier start"
+    if new:
+        text += f"; {summary.seconds:.1f} s, {summary.seconds / new:.2f} s a picture"
+        text += f" for {new} new" if summary.kept else ""
+    return text

@@ -1,0 +1,56 @@
+"""`blemish weights`: what models are used, where they are, whether they are whole."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from blemish.errors import OptionError, WeightsError
+
+app = typer.Typer(help="List, fetch and verify the model weights.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_() -> None:
+    """List all weights: whether they are here, their size, licence and origin."""
+    from blemish import weights
+
+    states = dict(weights.verify())
+    for row in weights.table():
+        typer.echo(f"{row.name}: {states[row.name]}, {row.bytes / 1e6:.0f} MB")
+        typer.echo(f"  {row.what}\n  licence: {row.licence}\n  from: {row.origin}")
+
+
+@app.command()
+def pull(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
+    everything: Annotated[bool, typer.Option("--all", metavar="", help="All weights.")] = False,
+) -> None:
+    """Bring weights into the cache, so that inspecting needs no network."""
+    from blemish import weights
+    from blemish.cli import screen
+
+    known = [row.name for row in weights.table()]
+    if bool(names) == everything:
+        raise OptionError(f"Name the weights to fetch, or give --all. Known: {', '.join(known)}.")
+    for name in known if everything else names or []:
+        with screen.progress(f"Fetching {name}", "B") as update:
+            path = weights.pull(name, update)
+        typer.echo(f"{name}: {path}")
+
+
+@app.command()
+def verify() -> None:
+    """Check every file in the cache against its sha256; exit code 2 where one is damaged."""
+    from blemish import weights
+
+    states = weights.verify()
+    for name, state in states:
+        typer.echo(f"{name}: {state}")
+    damaged = [name for name, state in states if state == "damaged"]
+    if damaged:
+        raise WeightsError(
+            f"The cached file of {', '.join(damaged)} does not match its sha256. Fetch it again: "
+            f"blemish weights pull {' '.join(damaged)}"
+        )

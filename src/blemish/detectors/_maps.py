@@ -1,0 +1,171 @@
+"""From distances on a patch grid to an inspection: what every map-making detector shares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.calibration import Calibration
+from blemish.regions.from_map import regions_from_map
+from blemish.types import (
+    AnomalyMap,
+    Detector,
+    Example,
+    Features,
+    Image,
+    Inspection,
+    Region,
+    Sample,
+    Usage,
+)
+
+CELL = 14
+"""Pixels of the working map a patch: maps are smoothed and scored at the encoder's own scale, so
+that the cost and the score do not depend on how many pixels the camera has."""
+
+
+def working_map(layers: Sequence[NDArray[np.float32]], sigma: float) -> AnomalyMap:
+    """Average the layers' patch distances and bring them to the working scale.
+
+    Args:
+        layers: one (h, w) float32 map of patch distances per layer; grids may differ.
+        sigma: standard deviation of the Gaussian, in hundredths of the map's geometric mean
+            side; 0 leaves the map as it is.
+
+    Returns:
+        (14 h, 14 w) float32 at the finest layer's grid, the range of the distances kept.
+    """
+    import cv2
+
+    height, width = max((m.shape for m in layers), key=lambda s: s[0] * s[1])
+    total = np.zeros((height, width), np.float32)
+    for layer in layers:
+        total += layer if layer.shape == (height, width) else _resized(layer, height, width)
+    scaled: AnomalyMap = _resized(total / np.float32(len(layers)), CELL * height, CELL * width)
+    if sigma:
+        pixels = sigma / 100 * float(np.sqrt(scaled.size))
+        blurred = cv2.GaussianBlur(scaled, (0, 0), pixels, borderType=cv2.BORDER_REPLICATE)
+        scaled = np.asarray(blurred, np.float32)
+    return scaled
+
+
+def image_score(maps: Sequence[AnomalyMap], top: float) -> float:
+    """Mean of the highest share `top` of each working map's pixels; the largest of the views."""
+    scores = []
+    for view in maps:
+        count = max(1, round(top * view.size))
+        scores.append(float(np.partition(view.ravel(), -count)[-count:].mean()))
+    return max(scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a detector makes of one sample: a working map per view, a raw score, and evidence."""
+
+    maps: Sequence[AnomalyMap]
+    raw_score: float
+    evidence: Mapping[str, Any]
+
+
+def inspect_all(
+    samples: Sequence[Sample],
+    *,
+    encode: Callable[[Sequence[Image]], list[Features]],
+    judge: Callable[[Sample, list[Features]], Judged],
+    calibration: Calibration,
+) -> list[Inspection]:
+    """Encode the views of all samples in one go, then judge and decide on each sample.
+
+    Args:
+        samples: without references of their own.
+        encode: one `Features` per view.
+        judge: what to make of a sample and the features of its views.
+        calibration: gives score and verdict.
+    """
+    clock = time.perf_counter()
+    features = encode([v for s in samples for v in s.images])
+    encoding = (time.perf_counter() - clock) / max(len(samples), 1)
+    done, start = [], 0
+    for sample in samples:
+        end = start + len(sample.images)
+        clock = time.perf_counter()
+        judged = judge(sample, features[start:end])
+        matching = time.perf_counter() - clock
+        found = _inspection(sample, judged, calibration)
+        seconds = {
+            "encode": encoding,
+            "match": matching,
+            "verdict": time.perf_counter() - clock - matching,
+        }
+        done.append(replace(found, usage=Usage(seconds=seconds)))
+        start = end
+    return done
+
+
+def with_own_references(
+    samples: Sequence[Sample],
+    fit: Callable[[Sequence[Sample], Sequence[Example]], Detector],
+    predict: Callable[[Sequence[Sample]], list[Inspection]],
+) -> list[Inspection]:
+    """Inspect samples in order; one with references of its own by a detector fitted on these."""
+    rest = iter(predict([s for s in samples if not s.references]))
+    done = []
+    for sample in samples:
+        if not sample.references:
+            done.append(next(rest))
+            continue
+        examples = [r for r in sample.references if isinstance(r, Example)]
+        normals = [r for r in sample.references if isinstance(r, Sample)]
+        done += fit(normals, examples).predict([replace(sample, references=())])
+    return done
+
+
+def _inspection(sample: Sample, judged: Judged, calibration: Calibration) -> Inspection:
+    """Scale the working maps to the views, decide, and mark regions where it is not normal."""
+    sized = tuple(
+        _resized(m, *v.shape[:2]) for m, v in zip(judged.maps, sample.images, strict=True)
+    )
+    verdict, reason = calibration.verdict(judged.raw_score)
+    score = calibration.score(judged.raw_score)
+    regions = () if verdict == "normal" else regions_from_map(sized, calibration)
+    return Inspection(
+        id=sample.id,
+        verdict=verdict,
+        decided_by="calibration",
+        reason=reason,
+        score=score,
+        raw_score=judged.raw_score,
+        maps=sized,
+        regions=regions,
+        explanation=_sentence(sample.class_name, verdict, score, regions),
+        evidence={
+            "operating_point": calibration.threshold,
+            "calibration": calibration.rule,
+            **judged.evidence,
+        },
+    )
+
+
+def _sentence(name: str, verdict: str, score: float, regions: Sequence[Region]) -> str:
+    if verdict == "normal":
+        return f"Nothing on this {name} stands out from the normal parts (score {score:.2f})."
+    places = list(dict.fromkeys(r.position for r in regions))
+    where = f" at {', '.join(places[:3])}" if places else ""
+    count = f"{len(regions)} region{'s' if len(regions) != 1 else ''}"
+    if verdict == "unsure":
+        return f"{count} of this {name} may be odd{where}: score {score:.2f} is too close to call."
+    return f"{count} of this {name} unlike any normal part{where} (score {score:.2f})."
+
+
+def _resized(array: NDArray[np.float32], height: int, width: int) -> AnomalyMap:
+    """Bilinear; the mean over an area when the view is smaller than the map."""
+    import cv2
+
+    smaller = height * width < array.size
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(array, (width, height), interpolation=how), np.float32)

@@ -1,0 +1,44 @@
+"""Regions out of an anomaly map: the connected places above the operating point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from blemish.calibration import Calibration
+from blemish.places import position_of
+from blemish.types import AnomalyMap, Region
+
+SMALLEST = 1e-4
+"""Regions under this share of the view are left out, unless nothing else is left."""
+
+
+def regions_from_map(maps: Sequence[AnomalyMap], calibration: Calibration) -> tuple[Region, ...]:
+    """The connected components (8-connected) of raw maps at or above the operating point.
+
+    Args:
+        maps: one (H, W) float32 raw map per view.
+        calibration: gives the operating point and the regions' scores.
+
+    Returns:
+        Regions with the highest score of their pixels, most anomalous first, numbered from 1.
+    """
+    import cv2
+
+    found: list[Region] = []
+    for view, raw in enumerate(maps):
+        above = (raw >= calibration.threshold).astype(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+        areas = stats[1:count, cv2.CC_STAT_AREA]
+        floor = min(SMALLEST * raw.size, areas.max(initial=0))
+        for number in np.flatnonzero(areas >= floor) + 1:
+            x, y, w, h = (int(v) for v in stats[number, :4])
+            mask = labels[y : y + h, x : x + w] == number
+            peak = calibration.score(float(raw[y : y + h, x : x + w][mask].max()))
+            place = position_of(labels == number)
+            found.append(Region(1, (x, y, x + w, y + h), mask, peak, place, view))
+    found.sort(key=lambda r: (-r.score, -r.area, r.view, r.box))
+    return tuple(
+        Region(i, r.box, r.mask, r.score, r.position, r.view) for i, r in enumerate(found, 1)
+    )

@@ -1,0 +1,247 @@
+"""Draws what a detector found onto the picture: heatmap, outlines, numbers, colour scale.
+
+The scale is fixed. A calibrated score of 0.5 is the operating point and always has the same
+colour, so a good part stays unpainted however its own map varies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from blemish.errors import InputError
+from blemish.types import AnomalyMap, Image, Region
+
+SMALLEST, LARGEST = 640, 2000
+"""Overlays are brought to this range of long sides, in pixels: text is legible on a 100 px crop,
+and a 12 megapixel photo does not cost a second to write."""
+
+Box = tuple[float, float, float, float]
+_WHITE, _DARK, _PAPER = (255, 255, 255), (16, 16, 16), (250, 250, 250)
+
+
+def overlay(
+    image: Image, scores: AnomalyMap | None, regions: Sequence[Region], caption: str = ""
+) -> Image:
+    """Draw heatmap, outlines and region numbers on a picture, and a colour scale beside it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        scores: (h, w) float32 calibrated map in [0, 1], 0.5 at the operating point, stretched
+            over the image; None paints no heat and leaves the scale out.
+        regions: what to outline, in pixels of `image`.
+        caption: a few words in the strip, such as the verdict and its score.
+
+    Returns:
+        (H', W', 3) uint8 RGB: the picture with its long side brought to between 640 and 2,000
+        pixels, and the strip below it, or to the right of a picture taller than wide.
+    """
+    import cv2
+
+    height, width = render_size(image.shape[0], image.shape[1], SMALLEST, LARGEST)
+    scale = max(height, width) / max(image.shape[:2])
+    shrink_or_grow = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    canvas = cv2.resize(image, (width, height), interpolation=shrink_or_grow)
+    if scores is not None:
+        stretched = cv2.resize(scores, (width, height), interpolation=cv2.INTER_LINEAR)
+        layer = heatmap_layer(stretched)
+        alpha = layer[..., 3:].astype(np.float32) / 255
+        canvas = np.rint(canvas + (layer[..., :3] - canvas.astype(np.float32)) * alpha)
+        canvas = canvas.astype(np.uint8)
+
+    line = max(2, round(max(height, width) / 400))
+    shapes = [shape for region in regions for shape in outlines(region, scale, grow=line)]
+    shapes = [np.clip(shape, 0, (width - 1, height - 1)) for shape in shapes]
+    for colour, thickness in ((_DARK, line + 2 * max(1, line // 2)), (_WHITE, line)):
+        cv2.polylines(canvas, shapes, True, colour, thickness, cv2.LINE_AA)
+
+    picture = Pillow.fromarray(canvas)
+    _draw_numbers(picture, regions, scale)
+    if scores is None and not caption:
+        return np.asarray(picture)
+    return np.asarray(_with_strip(picture, caption, with_scale=scores is not None))
+
+
+def heatmap_layer(scores: AnomalyMap) -> NDArray[np.uint8]:
+    """Colour a calibrated map for laying over its picture.
+
+    Args:
+        scores: (H, W) float32 in [0, 1], 0.5 at the operating point.
+
+    Returns:
+        (H, W, 4) uint8 RGBA, straight alpha: 0 up to a score of 0.4, 64 at 0.5, 140 at 1.
+
+    Raises:
+        InputError: the map is not two-dimensional or holds NaN.
+    """
+    if scores.ndim != 2 or np.isnan(scores).any():
+        raise InputError(
+            f"The score map has shape {scores.shape}{' and holds NaN' * (scores.ndim == 2)}; "
+            "expected (H, W) float32 in [0, 1]."
+        )
+    return _palette()[np.rint(np.clip(scores, 0, 1) * 255).astype(np.uint8)]
+
+
+def render_size(height: int, width: int, smallest: int, largest: int) -> tuple[int, int]:
+    """Height and width with the long side brought into a range and the aspect ratio kept.
+
+    >>> render_size(60, 100, 640, 2000), render_size(2000, 3000, 640, 2000)
+    ((384, 640), (1333, 2000))
+    """
+    long = max(height, width)
+    scale = min(max(long, smallest), largest) / long
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def outlines(region: Region, scale: float, grow: int) -> list[NDArray[np.int32]]:
+    """Closed outlines of a region in a picture scaled by `scale`.
+
+    The line runs `grow` pixels outside of the region, so that it never covers a small one.
+
+    Returns:
+        One (N, 2) int32 array of x, y pixels for each outer edge and each hole; it may lie up to
+        `grow` pixels outside of the picture.
+    """
+    import cv2
+
+    x0, y0, x1, y1 = region.box
+    left, top = round(x0 * scale), round(y0 * scale)
+    width = max(1, round(x1 * scale) - left)
+    height = max(1, round(y1 * scale) - top)
+    mask = region.mask.astype(np.float32)
+    if scale < 1:  # a pixel counts when any part of it is marked: thin scratches survive
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA) > 0
+    else:
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    margin = grow + 1
+    padded = np.pad(mask.astype(np.uint8), margin)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
+    found, _ = cv2.findContours(
+        cv2.dilate(padded, disc), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE, offset=(-margin, -margin)
+    )
+    return [
+        (cv2.approxPolyDP(shape, 0.7, True)[:, 0] + (left, top)).astype(np.int32)
+        for shape in found
+    ]
+
+
+def place_labels(
+    boxes: Sequence[Box], sizes: Sequence[tuple[float, float]], width: float, height: float
+) -> list[Box | None]:
+    """Find a free spot near each box for a label.
+
+    A label lies inside of the picture, overlaps no other label and hides at most a tenth of any
+    box. It is None where no such spot is near: the region then goes without its number.
+
+    >>> place_labels([(40, 40, 60, 60)], [(10, 10)], 100, 100)
+    [(40, 28, 50, 38)]
+    """
+    placed: list[Box | None] = []
+    for (x0, y0, x1, y1), (w, h) in zip(boxes, sizes, strict=True):
+        best: tuple[float, Box] | None = None
+        for step in (0.2, 1.2, 2.4):
+            gap_x, gap_y = w * step, h * step
+            columns = (x0, x1 - w, (x0 + x1 - w) / 2, x1 + gap_x, x0 - w - gap_x)
+            rows = (y0 - h - gap_y, y1 + gap_y, y0, y1 - h, (y0 + y1 - h) / 2)
+            for y, x in product(rows, columns):
+                spot = (x, y, x + w, y + h)
+                if x < 0 or y < 0 or spot[2] > width or spot[3] > height:
+                    continue
+                if any(other and _shared(spot, other) > 0 for other in placed):
+                    continue
+                hidden = max(_shared(spot, b) / ((b[2] - b[0]) * (b[3] - b[1])) for b in boxes)
+                if hidden <= 0.1 and (best is None or hidden + step / 100 < best[0]):
+                    best = (hidden + step / 100, spot)
+        placed.append(best[1] if best else None)
+    return placed
+
+
+def _shared(a: Box, b: Box) -> float:
+    """Area that two boxes have in common."""
+    wide = min(a[2], b[2]) - max(a[0], b[0])
+    high = min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, wide) * max(0.0, high)
+
+
+@cache
+def _palette() -> NDArray[np.uint8]:
+    """(256, 4) uint8 RGBA for scores 0 to 1.
+
+    Plasma: its lightness rises steadily, so that the order survives every kind of colour
+    blindness and a grey print, and it starts in violet and magenta, which hardly any part is
+    made of: it stands out on grey metal, on wood, on green boards and on blue cells alike.
+    The colours are spread over what is painted, 0.4 to 1. The first and last parts of the map
+    are left out: the one is as dark as a shadow, the other as bright as a reflection.
+    """
+    import cv2
+
+    steps = np.arange(256, dtype=np.uint8)[None]
+    plasma = cv2.applyColorMap(steps, cv2.COLORMAP_PLASMA)[0, :, ::-1]
+    score = np.linspace(0, 1, 256)
+    colour = plasma[np.interp(score, (0.4, 1), (70, 245)).astype(int)]
+    alpha = np.rint(255 * np.interp(score, (0.4, 0.5, 1), (0, 0.25, 0.55))).astype(np.uint8)
+    return np.concatenate((colour, alpha[:, None]), axis=1)
+
+
+def _draw_numbers(picture: Pillow.Image, regions: Sequence[Region], scale: float) -> None:
+    """Write each region's number near it."""
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size=max(picture.size) / 42)
+    texts = [str(region.label) for region in regions]
+    em = font.getbbox("0")
+    high = (em[3] - em[1]) * 1.9
+    sizes = [(max(high, font.getlength(text) + high * 0.6), high) for text in texts]
+    boxes = [tuple(edge * scale for edge in region.box) for region in regions]
+    spots = place_labels(boxes, sizes, *picture.size)  # type: ignore[arg-type]
+    for text, spot in zip(texts, spots, strict=True):
+        if spot:
+            draw.rounded_rectangle(spot, high / 5, fill=_DARK, outline=_WHITE)
+            middle = ((spot[0] + spot[2]) / 2, (spot[1] + spot[3]) / 2)
+            draw.text(middle, text, font=font, fill=_WHITE, anchor="mm")
+
+
+def _with_strip(picture: Pillow.Image, caption: str, *, with_scale: bool) -> Pillow.Image:
+    """Add the strip with caption and colour scale: below, or to the right of a tall picture."""
+    width, height = picture.size
+    tall = height > width
+    em = max(picture.size) / 42
+    font = ImageFont.load_default(size=em)
+    deep = round(em * (8 if tall else 3.2))
+    sheet = Pillow.new("RGB", (width + deep, height) if tall else (width, height + deep), _PAPER)
+    sheet.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    left, top = (width + em, em) if tall else (em, height + em)
+    for row, text in enumerate(caption.split() if tall else [caption]):
+        draw.text((left, top + row * em * 1.3), text, font=font, fill=_DARK)
+    if not with_scale:
+        return sheet
+
+    layer = heatmap_layer(np.linspace(0, 1, 256, dtype=np.float32)[None])
+    bar = Pillow.new("RGBA", (256, 1), (160, 160, 160, 255))
+    bar.alpha_composite(Pillow.fromarray(layer))
+    long = round(min(max(width, height) * 0.45, em * 20))
+    thick = round(em * 0.9)
+    if tall:
+        x, y = round(left), round(height - em - long)
+        sheet.paste(bar.transpose(Pillow.Transpose.ROTATE_90).resize((thick, long)), (x, y))
+        draw.rectangle((x, y, x + thick, y + long), outline=_DARK)
+    else:
+        x, y = round(width - em - long), round(height + em * 0.5)
+        sheet.paste(bar.resize((long, thick)), (x, y))
+        draw.rectangle((x, y, x + long, y + thick), outline=_DARK)
+    for score, text, near, middle in ((0.0, "0", "l", "b"), (0.5, "0.5 limit", "m", "m"), (1.0, "1", "r", "t")):
+        if tall:
+            at = (x + thick, y + long * (1 - score))
+            draw.line((at, (at[0] + em * 0.3, at[1])), fill=_DARK)
+            draw.text((at[0] + em * 0.6, at[1]), text, font=font, fill=_DARK, anchor="lm")
+        else:
+            at = (x + long * score, y + thick)
+            draw.line((at, (at[0], at[1] + em * 0.3)), fill=_DARK)
+            draw.text((at[0], at[1] + em * 0.4), text, font=font, fill=_DARK, anchor=near + "a")
+    return sheet

@@ -1,0 +1,126 @@
+"""The pictures of a run folder: overlays for the eye, maps for other programs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from blemish.calibration import Calibration
+from blemish.report.overlay import overlay
+from blemish.runs import rows
+from blemish.runs.folder import MAPS, OVERLAYS, Row, writing
+from blemish.runs.sources import Item
+from blemish.types import AnomalyMap, Image, Inspection, Region, Sample
+
+_HEAT = 640
+"""Longest side in pixels of the map that an overlay is painted from. A map is smooth at this
+scale, and calibrating every pixel of a 12 megapixel map would take a second."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Writes what belongs to one inspection, and gives its row.
+
+    Attributes:
+        out: the run's folder.
+        calibration: the operating point that heat is painted by; None paints no heat.
+        keep_maps: write raw maps.
+        labels: the truth, by id, where it is known.
+    """
+
+    out: Path
+    calibration: Calibration | None
+    keep_maps: bool
+    labels: Mapping[str, str]
+
+    def inspection(self, item: Item, sha256: str, sample: Sample, result: Inspection) -> Row:
+        """Write overlay and map of an inspection, and return its row.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        begun = time.perf_counter()
+        name = rows.file_name(item.id)
+        extra: dict[str, object] = {"overlay": f"{OVERLAYS}/{name}.jpg"}
+        if item.id in self.labels:
+            extra["label"] = self.labels[item.id]
+        if self.keep_maps:
+            extra["map"] = f"{MAPS}/{name}.tiff" if result.maps else None
+        if extra.get("map"):
+            write_maps(self.out / MAPS / f"{name}.tiff", result.maps)
+        caption = _caption(result.verdict, result.score)
+        heat = heat_map(result.maps, self.calibration)
+        write_overlay(
+            self.out / OVERLAYS / f"{name}.jpg", sample.image, heat, result.regions, caption
+        )
+        row = rows.inspection_row(item, sha256, sample.images, result, extra)
+        row["usage"]["seconds"]["write"] = time.perf_counter() - begun
+        return row
+
+
+def redraw(
+    out: Path, row: Row, image: Image, maps: Sequence[AnomalyMap], point: Calibration
+) -> None:
+    """Write the overlay of a row again, at another operating point.
+
+    Args:
+        out: the run's folder.
+        row: with the new verdict, score and regions.
+        image: (H, W, 3) uint8 RGB, the inspected picture.
+        maps: its raw maps, or none where they were not kept.
+        point: the new operating point.
+    """
+    caption = _caption(row["verdict"], row["score"])
+    heat = heat_map(maps, point)
+    write_overlay(out / row["overlay"], image, heat, rows.regions_of(row), caption)
+
+
+def heat_map(maps: Sequence[AnomalyMap], calibration: Calibration | None) -> AnomalyMap | None:
+    """The calibrated map of the first view, small: (h, w) float32 in [0, 1]; None without one."""
+    if not maps or calibration is None:
+        return None
+    import cv2
+
+    scale = min(1.0, _HEAT / max(maps[0].shape))
+    height, width = (max(1, round(side * scale)) for side in maps[0].shape)
+    small = cv2.resize(maps[0], (width, height), interpolation=cv2.INTER_AREA)
+    return calibration.score(np.asarray(small, np.float32))
+
+
+def write_overlay(
+    path: Path, image: Image, heat: AnomalyMap | None, regions: Sequence[Region], caption: str
+) -> None:
+    """Draw what was found on a picture and write it as JPEG."""
+    drawn = overlay(image, heat, [r for r in regions if r.view == 0], caption)
+    with writing(path.parent):
+        path.parent.mkdir(exist_ok=True)
+        # Whole colour resolution: thin outlines would lose theirs.
+        PIL.Image.fromarray(drawn).save(path, quality=90, subsampling=0)
+
+
+def write_maps(path: Path, maps: Sequence[AnomalyMap]) -> None:
+    """Write raw maps as float16 TIFF, one page a view."""
+    import tifffile
+
+    with writing(path.parent):
+        path.parent.mkdir(exist_ok=True)
+        with tifffile.TiffWriter(path) as file:
+            for view in maps:
+                file.write(view.astype(np.float16), photometric="minisblack", metadata=None)
+
+
+def read_maps(path: Path) -> tuple[AnomalyMap, ...]:
+    """The maps that `write_maps` wrote, each (H, W) float32."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return tuple(page.asarray().astype(np.float32) for page in file.pages)
+
+
+def _caption(verdict: str, score: float | None) -> str:
+    return verdict if score is None else f"{verdict}, score {score:.2f}"

@@ -1,0 +1,109 @@
+"""run.json: what a run says about itself, and how a run goes on from it."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from blemish import weights
+from blemish.calibration import Calibration
+from blemish.errors import ImageError, OutputError, SavedError
+from blemish.images import content_hash
+from blemish.runs import folder, report, rows
+from blemish.runs.folder import Row
+from blemish.runs.sources import Item
+from blemish.types import Detector
+
+_LIBRARIES = ("numpy", "torch", "onnxruntime", "transformers", "opencv-python-headless", "pillow")
+
+
+def begin(out: Path, detector: Detector, class_name: str, command: str) -> dict[str, Any]:
+    """Write and return what run.json says before the first picture is done."""
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in ("blemish", *_LIBRARIES):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    # Beyond the protocol, a detector may have these.
+    options = getattr(detector, "options", None)
+    encoder = getattr(getattr(detector, "encoder", None), "name", None)
+    calibration = detector.calibration
+    record = {
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions,
+        "detector": {
+            "name": detector.name,
+            "fingerprint": detector.fingerprint,
+            "options": options.model_dump(mode="json") if options else {},
+            "encoder": encoder,
+            "seed": getattr(detector, "seed", None),
+        },
+        "weights": {row.name: row.sha256 for row in weights.table() if row.name == encoder},
+        "references": list(getattr(detector, "references", [])),
+        "calibration": calibration.to_json() if calibration else None,
+        "class_name": class_name,
+    }
+    folder.write_record(out, record)
+    folder.append_rows(out, [])
+    return record
+
+
+def finish(out: Path, record: Mapping[str, Any], everything: Sequence[Row]) -> None:
+    """Write run.json with the totals of all rows, and the report."""
+    totals = {"counts": rows.counts(everything), "seconds": rows.stage_seconds(everything)}
+    folder.write_record(out, {**record, **totals})
+    report.write(out, {**record, **totals}, everything)
+
+
+def resume(
+    detector: Detector, items: Sequence[Item], out: Path, keep_maps: bool
+) -> tuple[Detector, dict[str, Row]]:
+    """The detector at the operating point of the run that `out` holds, and the rows that stay.
+
+    Rows stay where the picture's content is unchanged, and where the picture was not asked for.
+
+    Raises:
+        OutputError: it is the run of another detector.
+        SavedError: it is damaged.
+    """
+    record = folder.read_record(out)
+    if record is None:
+        return detector, {}
+    other = record.get("detector", {})
+    if other.get("fingerprint") != detector.fingerprint:
+        raise OutputError(
+            f"{out} holds a run of {other.get('name')} with other options, references or weights, "
+            "whose results cannot be mixed with new ones. Choose another folder, or delete it."
+        )
+    if record.get("moving"):
+        target = record["calibration"]["false_alarms"]
+        raise SavedError(
+            f"The operating point of {out} was being moved when that was stopped. Complete it "
+            f"first: blemish calibrate {out} --false-alarms {target:g}"
+        )
+    if record.get("calibration"):
+        detector = detector.with_calibration(Calibration.from_json(record["calibration"]))
+    found, damaged = folder.read_rows(out)
+    by_id = {item.id: item for item in items}
+    good = [row for row in found if "error" not in row]
+    keep = {r["id"]: r for r in good if _still_true(r, by_id.get(r["id"]), out, keep_maps)}
+    if damaged or len(keep) < len(found):
+        folder.write_rows(out, list(keep.values()))
+    return detector, keep
+
+
+def _still_true(row: Row, item: Item | None, out: Path, keep_maps: bool) -> bool:
+    """Whether a row need not be made again."""
+    if item is None:
+        return True
+    if keep_maps and not ("map" in row and (row["map"] is None or (out / row["map"]).is_file())):
+        return False
+    try:
+        return bool(row["sha256"] == content_hash(item.path))
+    except ImageError:
+        return False

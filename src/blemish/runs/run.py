@@ -1,0 +1,192 @@
+"""The one loop: pictures through a detector into a run folder.
+
+A thread reads ahead and another writes, so that the detector waits for neither. A row is written
+once, after the files it names, and reaches the disk before the next batch is begun.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blemish.errors import (
+    InputError,
+    MissingExtraError,
+    OptionError,
+    OutputError,
+    ReferencesError,
+    SavedError,
+    WeightsError,
+)
+from blemish.runs import folder, pictures, reading, record, rows
+from blemish.runs.folder import Row
+from blemish.runs.reading import Read
+from blemish.runs.sources import Item
+from blemish.types import Detector, Failure, Inspection, Sample
+
+_HOPELESS = (
+    MissingExtraError,
+    OptionError,
+    OutputError,
+    ReferencesError,
+    SavedError,
+    WeightsError,
+)
+"""Errors that every other picture would meet as well."""
+
+Progress = Callable[[int, int], None]
+"""Called with pictures done and in all."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run gave.
+
+    Attributes:
+        out: the run's folder.
+        rows: one for each picture that was asked for, in their order, failures included.
+        kept: how many of them were there from an earlier start.
+        seconds: this start's, from first to last picture.
+    """
+
+    out: Path
+    rows: tuple[Row, ...]
+    kept: int
+    seconds: float
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many are normal, anomalous, unsure and failed."""
+        return rows.counts(self.rows)
+
+    @property
+    def report(self) -> Path:
+        """The page for a person."""
+        return self.out / folder.REPORT
+
+
+def inspect(
+    detector: Detector,
+    items: Sequence[Item],
+    out: Path,
+    *,
+    class_name: str = "object",
+    keep_maps: bool = False,
+    labels: Mapping[str, str] | None = None,
+    command: str = "",
+    on_progress: Progress = lambda done, total: None,
+) -> RunSummary:
+    """Inspect pictures and write the results into a run folder.
+
+    A folder that holds a run of the same detector goes on: pictures whose content was inspected
+    are not inspected again, failures are tried again. Its own operating point stays in force.
+
+    Args:
+        detector: fitted, where it needs to be.
+        items: what to inspect; see `blemish.runs.sources.find`.
+        out: the run folder; made where there is none.
+        class_name: what the parts are called.
+        keep_maps: write each raw anomaly map, as float16 TIFF.
+        labels: "normal" or "anomalous" for the ids of pictures whose truth is known.
+        command: what was typed, for run.json.
+        on_progress: called after each batch.
+
+    Raises:
+        InputError: a picture lies in `out`.
+        OutputError: `out` cannot be written, or holds the run of another detector.
+        BlemishError: what no picture could be inspected without is missing, such as weights.
+    """
+    out = Path(out)
+    _refuse_own(items, out)
+    with folder.opened(out):
+        detector, done = record.resume(detector, items, out, keep_maps)
+        begun = time.perf_counter()
+        about = record.begin(out, detector, class_name, command)
+        todo = [item for item in items if item.id not in done]
+        kept = ready = len(items) - len(todo)
+        draw = pictures.Drawing(out, detector.calibration, keep_maps, labels or {})
+        on_progress(kept, len(items))
+        for written in _written(detector, reading.batches(todo, class_name), draw):
+            done.update({row["id"]: row for row in written})
+            ready += len(written)
+            on_progress(ready, len(items))
+        seconds = time.perf_counter() - begun
+        last = {"pictures": len(todo), "seconds": round(seconds, 3)}
+        everything = list(done.values())
+        record.finish(out, {**about, "last_start": last}, everything)
+        return RunSummary(out, tuple(done[item.id] for item in items), kept, seconds)
+
+
+def _refuse_own(items: Sequence[Item], out: Path) -> None:
+    inside = next((i for i in items if out.resolve() in i.path.resolve().parents), None)
+    if inside:
+        raise InputError(
+            f"{inside.path} lies in the output folder {out}. Choose an output folder that holds "
+            "no pictures to inspect."
+        )
+
+
+def _written(
+    detector: Detector, batches: Iterator[list[Read]], draw: pictures.Drawing
+) -> Iterator[list[Row]]:
+    """The rows of each batch, once they are on the disk.
+
+    One batch is written while the next is judged.
+    """
+    with ThreadPoolExecutor(1, "write") as pool:
+        writing: Future[list[Row]] | None = None
+        for batch in batches:
+            samples = [read.sample for read in batch if isinstance(read.sample, Sample)]
+            judged = {result.id: result for result in _judged(detector, samples)}
+            if writing:
+                yield writing.result()
+            writing = pool.submit(_write, batch, judged, draw)
+        if writing:
+            yield writing.result()
+
+
+def _judged(detector: Detector, samples: Sequence[Sample]) -> list[Inspection | Failure]:
+    """Predict; where a batch fails, its samples one by one, so that only the culprit fails."""
+    if not samples:
+        return []
+    try:
+        found = detector.predict(samples)
+        if [result.id for result in found] != [sample.id for sample in samples]:
+            raise RuntimeError(f"{detector.name} gave results that do not belong to its samples")
+        return list(found)
+    except _HOPELESS:
+        raise
+    except Exception as error:
+        # Too little memory comes here as well: one picture is the smallest batch.
+        if len(samples) > 1:
+            return [result for sample in samples for result in _judged(detector, [sample])]
+        height, width = samples[0].image.shape[:2]
+        return [reading.failure(samples[0].id, error, f"{width} x {height} pixels")]
+
+
+def _write(
+    batch: Sequence[Read], judged: Mapping[str, Inspection | Failure], draw: pictures.Drawing
+) -> list[Row]:
+    written = [_row(read, judged.get(read.item.id), draw) for read in batch]
+    folder.append_rows(draw.out, written)
+    return written
+
+
+def _row(read: Read, result: Inspection | Failure | None, draw: pictures.Drawing) -> Row:
+    """Write one picture's files, and return its row."""
+    if isinstance(read.sample, Failure):
+        result = read.sample
+    elif isinstance(result, Inspection):
+        seconds = {"read": read.seconds, **result.usage.seconds}
+        result = replace(result, usage=replace(result.usage, seconds=seconds))
+        try:
+            return draw.inspection(read.item, read.sha256, read.sample, result)
+        except OutputError:
+            raise
+        except Exception as error:
+            result = reading.failure(read.item.id, error)
+    assert isinstance(result, Failure)
+    return rows.failure_row(read.item, read.sha256, result)

@@ -1,0 +1,86 @@
+"""The command line in this process, with detectors that need no weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from blemish import registry
+from blemish.cli import main
+from blemish.registry import DetectorEntry
+
+STUB = Path(__file__).parents[1] / "runs" / "darkness.py"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left behind: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def stub() -> ModuleType:
+    """The module `darkness`: a detector without weights, and pictures for it."""
+    spec = importlib.util.spec_from_file_location("darkness", STUB)
+    assert spec
+    assert spec.loader
+    module = sys.modules["darkness"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def blemish(
+    stub: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Callable[..., Said]]:
+    """Run a command in an empty folder. The built-in detectors' names stand for the stub."""
+
+    def entry(name: str, target: str, needs: registry.Needs) -> DetectorEntry:
+        return DetectorEntry(name, f"darkness:{target}", "darkness:Options", "a stub", needs)
+
+    entries = {
+        "patch-memory": entry("patch-memory", "Unfitted", "references"),
+        "musc": entry("musc", "UnfittedFolder", "folder"),
+        "darkness": entry("darkness", "Darkness", "nothing"),
+    }
+    monkeypatch.setattr(registry, "detectors", lambda: entries)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["blemish", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err or "--debug" in words
+        return Said(int(left.value.code or 0), said.out, said.err)
+
+    yield call
+    logging.getLogger("blemish").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def good(stub: ModuleType, tmp_path: Path) -> Path:
+    """A folder of three good parts."""
+    folder: Path = stub.draw_parts(tmp_path / "good", 3)
+    return folder
+
+
+@pytest.fixture
+def ten(stub: ModuleType, tmp_path: Path) -> Path:
+    """A folder of ten pictures, two of them with a dark spot."""
+    folder: Path = stub.draw_parts(tmp_path / "parts")
+    return folder

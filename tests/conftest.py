@@ -1,0 +1,27 @@
+"""What several tests rely on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import PIL.Image
+import pytest
+from hypothesis import settings
+
+from blemish.synthesis.procedural import make_part
+
+# The same examples every time and no time limit: a slow machine must not fail a test.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """A folder with `good_parts/`, 8 good parts, and `part.png`, one with a hole."""
+    (tmp_path / "good_parts").mkdir()
+    for seed in range(8):
+        image = make_part("woven", seed).sample.image
+        PIL.Image.fromarray(image).save(tmp_path / "good_parts" / f"{seed}.png")
+    broken = make_part("woven", 100, defect="hole").sample.image
+    PIL.Image.fromarray(broken).save(tmp_path / "part.png")
+    return tmp_path
