@@ -1,9 +1,9 @@
 """Inspect pictures of parts and say, in words and in pixels, what is wrong with them.
 
-    import blemish
-    detector = blemish.load("patch-memory").fit([blemish.Sample(blemish.read_image("good.png"))])
-    result = detector.predict([blemish.Sample(blemish.read_image("part.png"))])[0]
-    result.verdict, result.score, result.anomaly_map, result.regions, result.explanation
+import blemish
+detector = blemish.load("patch-memory").fit([blemish.Sample(blemish.read_image("good.png"))])
+result = detector.predict([blemish.Sample(blemish.read_image("part.png"))])[0]
+result.verdict, result.score, result.anomaly_map, result.regions, result.explanation
 """
 
 from __future__ import annotations

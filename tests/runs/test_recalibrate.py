@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from blemish import rle
@@ -47,9 +48,8 @@ def test_a_moved_run_is_the_run_that_would_have_been_made_there(
         got = rows(out)[row["id"]]
         for name in ("verdict", "reason", "score", "raw_score", "regions", "evidence"):
             assert got[name] == row[name], name
-        if keep_maps:
-            drawn = (tmp_path / "there" / row["overlay"]).read_bytes()
-            assert (out / got["overlay"]).read_bytes() == drawn
+        drawn = (tmp_path / "there" / row["overlay"]).read_bytes()
+        assert (out / got["overlay"]).read_bytes() == drawn
     record = json.loads((out / "run.json").read_bytes())
     assert record["calibration"] == stub.CALIBRATION.moved(STRICT).to_json()
     assert record["counts"] == want.counts
@@ -77,6 +77,18 @@ def test_without_maps_it_says_which_pictures_are_not_marked(inspected: Callable[
     assert len(rows(out)["3.png"]["regions"]) == 1
 
 
+def test_without_maps_regions_that_no_longer_reach_the_point_go(
+    stub: ModuleType, ten: Path, inspected: Callable[..., Path]
+) -> None:
+    image = stub.picture(0)
+    image[25:35, 40:50] = 190
+    PIL.Image.fromarray(image).save(ten / "3.png")
+    out = inspected()
+    assert [r["position"] for r in rows(out)["3.png"]["regions"]] == ["top left", "bottom right"]
+    recalibrate.move(out, STRICT)
+    assert [r["position"] for r in rows(out)["3.png"]["regions"]] == ["top left"]
+
+
 def test_overlays_change_and_missing_originals_are_named(
     ten: Path, inspected: Callable[..., Path]
 ) -> None:
@@ -87,7 +99,7 @@ def test_overlays_change_and_missing_originals_are_named(
     moved = recalibrate.move(out, STRICT)
     assert overlay.read_bytes() != before
     assert moved.stale == ("3.png",)
-    assert any("not where it was: 3.png" in line for line in moved.lines())
+    assert any("gone or has changed: 3.png" in line for line in moved.lines())
 
 
 def test_there_and_back_changes_nothing(inspected: Callable[..., Path]) -> None:
@@ -134,14 +146,14 @@ def test_what_a_language_model_decided_stays_decided(inspected: Callable[..., Pa
     assert rows(out)["7.png"]["verdict"] == "anomalous"
 
 
-def test_a_run_with_damaged_rows_is_to_be_completed_first(inspected: Callable[..., Path]) -> None:
+def test_a_row_that_was_cut_short_is_left_out_and_said(inspected: Callable[..., Path]) -> None:
     out = inspected()
     with (out / "inspections.jsonl").open("ab") as file:
         file.write(b'{"id": "hal')
-    before = (out / "inspections.jsonl").read_bytes()
-    with pytest.raises(SavedError, match="1 damaged line"):
-        recalibrate.move(out, STRICT)
-    assert (out / "inspections.jsonl").read_bytes() == before
+    moved = recalibrate.move(out, STRICT)
+    assert moved.lines()[-1].startswith("Rows cut short when the run was stopped, and left out: 1.")
+    assert folder.read_rows(out)[1] == 0
+    assert len(rows(out)) == 10
 
 
 def test_a_saved_detector_moves_in_its_header_alone(stub: ModuleType, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_run_writes_overlays_maps_and_a_record(
     assert record["calibration"] == stub.CALIBRATION.to_json()
     assert record["counts"] == {"normal": 8, "anomalous": 2, "unsure": 0, "failed": 0}
     assert record["seconds"]["encode"] == pytest.approx(0.1)
-    assert {"read", "write"} <= set(record["seconds"])
+    assert {"read", "write", "report"} <= set(record["seconds"])
     assert summary.report.is_file()
 
 
@@ -151,8 +151,9 @@ def test_results_that_are_not_the_samples_own_are_failures(
     assert start(stub.Darkness(), ten, tmp_path / "out").counts["failed"] == 10
 
 
-def test_a_run_goes_on_with_what_is_missing_changed_or_failed(
-    stub: ModuleType, ten: Path, tmp_path: Path
+@pytest.mark.parametrize("cut", [1, 100], ids=["newline", "half a row"])
+def test_a_run_goes_on_with_what_is_missing_or_changed(
+    stub: ModuleType, ten: Path, tmp_path: Path, cut: int
 ) -> None:
     out = tmp_path / "out"
     (ten / "1.png").write_bytes(b"")
@@ -160,8 +161,8 @@ def test_a_run_goes_on_with_what_is_missing_changed_or_failed(
     stub.draw(ten / "1.png")
     stub.draw(ten / "2.png", 0)
     stub.draw(ten / "new.png")
-    lines = (out / "inspections.jsonl").read_bytes().splitlines(keepends=True)
-    (out / "inspections.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:50])
+    lines = (out / "inspections.jsonl").read_bytes()
+    (out / "inspections.jsonl").write_bytes(lines[:-cut])
 
     again = stub.Darkness()
     summary = start(again, ten, out)
@@ -169,6 +170,19 @@ def test_a_run_goes_on_with_what_is_missing_changed_or_failed(
     assert summary.kept == 7
     assert summary.counts == {"normal": 8, "anomalous": 3, "unsure": 0, "failed": 0}
     assert Counter(row["id"] for row in rows(out)) == {row["id"]: 1 for row in summary.rows}
+
+
+def test_a_run_tries_failures_again(
+    stub: ModuleType, ten: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, sample: Any) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as failing:
+        failing.setattr(stub.Darkness, "_inspect", fail)
+        assert start(stub.Darkness(), ten, tmp_path / "out").counts["failed"] == 10
+    assert start(stub.Darkness(), ten, tmp_path / "out").counts["failed"] == 0
+    assert len(rows(tmp_path / "out")) == 10
 
 
 def test_rows_of_pictures_that_were_not_asked_for_stay(
@@ -289,21 +303,25 @@ class TestTheOutputFolder:
 def test_a_run_that_is_killed_again_and_again_ends_with_each_picture_once(
     stub: ModuleType, tmp_path: Path
 ) -> None:
-    parts = stub.draw_parts(tmp_path / "parts", 40)
+    parts = stub.draw_parts(tmp_path / "parts", 64)
     out = tmp_path / "out"
+    written = out / "inspections.jsonl"
     command = [sys.executable, str(stub.__file__), str(parts), str(out)]
     moments = random.Random(0)
     kills = 0
     for _ in range(4):
+        before = written.stat().st_mtime_ns if written.exists() else 0
         process = subprocess.Popen(command, env=os.environ | {"PAUSE": "0.02"})
-        while process.poll() is None and not (out / "run.json").exists():
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.4))
+        while process.poll() is None and (
+            not written.exists() or written.stat().st_mtime_ns == before
+        ):
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.3))
         process.kill()
         kills += process.wait() != 0
     assert kills
     subprocess.run(command, env=os.environ | {"PAUSE": "0"}, check=True)
-    assert Counter(row["id"] for row in rows(out)) == {f"{i}.png": 1 for i in range(40)}
+    assert Counter(row["id"] for row in rows(out)) == {f"{i}.png": 1 for i in range(64)}
     for row in rows(out):
         jsonschema.validate(row, SCHEMA)
         assert (out / row["overlay"]).is_file()

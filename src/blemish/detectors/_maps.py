@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.calibration import Calibration
+from blemish.errors import InputError
 from blemish.regions.from_map import regions_from_map
 from blemish.types import (
     AnomalyMap,
@@ -96,6 +97,12 @@ def inspect_all(
         clock = time.perf_counter()
         judged = judge(sample, features[start:end])
         matching = time.perf_counter() - clock
+        if not np.isfinite(judged.raw_score):
+            raise InputError(
+                f"{sample.id or 'The sample'} got the score {judged.raw_score}: the encoder gave "
+                "features that are not finite. Use --device cpu and dtype float32; if that does "
+                "not cure it, check the weights with `blemish weights verify`."
+            )
         found = _inspection(sample, judged, calibration)
         seconds = {
             "encode": encoding,

@@ -61,7 +61,7 @@ class MuScOptions(BaseModel):
     others: int = Field(32, ge=FEWEST - 1)
     rescoring: int = Field(0, ge=0)
     sigma: float = Field(1.5, ge=0, le=20)
-    top: float = Field(0.01, gt=0, le=1)
+    top: float = Field(0.003, gt=0, le=1)
     false_alarms: float = Field(FALSE_ALARMS, gt=0, le=0.5)
 
 

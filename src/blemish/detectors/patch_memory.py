@@ -65,7 +65,7 @@ class PatchMemoryOptions(BaseModel):
     pooling: Literal[1, 3, 5, 7] = 1
     sigma: float = Field(1.5, ge=0, le=20)
     coreset: int = Field(4096, ge=0)
-    top: float = Field(0.01, gt=0, le=1)
+    top: float = Field(0.003, gt=0, le=1)
     false_alarms: float = Field(FALSE_ALARMS, gt=0, le=0.5)
 
 

@@ -43,7 +43,7 @@ class Dinov2:
     """
 
     default_layers = (7, 9)
-    default_size = 336
+    default_size = 448
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class Dinov2:
     def grid(self, height: int, width: int, size: int) -> Grid:
         """Rows and columns of patches for an image: its aspect ratio, the area of size x size."""
         scale = size / (PATCH * (height * width) ** 0.5)
-        most = (size // PATCH) ** 2
-        rows = min(max(1, round(height * scale)), most)
-        return rows, min(max(1, round(width * scale)), max(1, most // rows))
+        most = (size // PATCH) ** 2  # of a side, for pictures as thin as a line
+        rows, columns = (min(max(1, round(s * scale)), most) for s in (height, width))
+        return rows, columns
 
     def encode(
         self, images: Sequence[Image], *, layers: Sequence[int], size: int

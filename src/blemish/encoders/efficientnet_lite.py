@@ -128,9 +128,9 @@ class EfficientNetLite:
 def _sides(height: int, width: int, size: int) -> tuple[int, int]:
     """Multiples of 32 that keep the aspect ratio as nearly as they can."""
     scale = size / (32 * (height * width) ** 0.5)
-    most = (size // 32) ** 2
-    rows = min(max(1, round(height * scale)), most)
-    return 32 * rows, 32 * min(max(1, round(width * scale)), max(1, most // rows))
+    most = (size // 32) ** 2  # of a side, for pictures as thin as a line
+    rows, columns = (min(max(1, round(s * scale)), most) for s in (height, width))
+    return 32 * rows, 32 * columns
 
 
 def _folded(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from blemish.calibration import Calibration
-from blemish.places import position_of
+from blemish.places import position
 from blemish.types import AnomalyMap, Region
 
 SMALLEST = 1e-4
@@ -29,14 +29,15 @@ def regions_from_map(maps: Sequence[AnomalyMap], calibration: Calibration) -> tu
     found: list[Region] = []
     for view, raw in enumerate(maps):
         above = (raw >= calibration.threshold).astype(np.uint8)
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+        count, labels, stats, centres = cv2.connectedComponentsWithStats(above, connectivity=8)
         areas = stats[1:count, cv2.CC_STAT_AREA]
         floor = min(SMALLEST * raw.size, areas.max(initial=0))
         for number in np.flatnonzero(areas >= floor) + 1:
             x, y, w, h = (int(v) for v in stats[number, :4])
             mask = labels[y : y + h, x : x + w] == number
             peak = calibration.score(float(raw[y : y + h, x : x + w][mask].max()))
-            place = position_of(labels == number)
+            across, down = centres[number] + 0.5  # of pixel centres
+            place = position(float(down), float(across), *raw.shape)
             found.append(Region(1, (x, y, x + w, y + h), mask, peak, place, view))
     found.sort(key=lambda r: (-r.score, -r.area, r.view, r.box))
     return tuple(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,15 +49,17 @@ def overlay(
     canvas = cv2.resize(image, (width, height), interpolation=shrink_or_grow)
     if scores is not None:
         stretched = cv2.resize(scores, (width, height), interpolation=cv2.INTER_LINEAR)
-        layer = heatmap_layer(stretched)
+        layer = heatmap_layer(np.asarray(stretched, np.float32))
         alpha = layer[..., 3:].astype(np.float32) / 255
         canvas = np.rint(canvas + (layer[..., :3] - canvas.astype(np.float32)) * alpha)
         canvas = canvas.astype(np.uint8)
 
     line = max(2, round(max(height, width) / 400))
-    shapes = [shape for region in regions for shape in outlines(region, scale, grow=line)]
+    halo = line + 2 * max(2, line // 2)
+    clear = halo // 2 + 2  # far enough out that even the halo's soft edge leaves the region free
+    shapes = [shape for region in regions for shape in outlines(region, scale, grow=clear)]
     shapes = [np.clip(shape, 0, (width - 1, height - 1)) for shape in shapes]
-    for colour, thickness in ((_DARK, line + 2 * max(1, line // 2)), (_WHITE, line)):
+    for colour, thickness in ((_DARK, halo), (_WHITE, line)):
         cv2.polylines(canvas, shapes, True, colour, thickness, cv2.LINE_AA)
 
     picture = Pillow.fromarray(canvas)
@@ -94,8 +95,8 @@ def render_size(height: int, width: int, smallest: int, largest: int) -> tuple[i
     >>> render_size(60, 100, 640, 2000), render_size(2000, 3000, 640, 2000)
     ((384, 640), (1333, 2000))
     """
-    long = max(height, width)
-    scale = min(max(long, smallest), largest) / long
+    longest = max(height, width)
+    scale = min(max(longest, smallest), largest) / longest
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -114,79 +115,89 @@ def outlines(region: Region, scale: float, grow: int) -> list[NDArray[np.int32]]
     left, top = round(x0 * scale), round(y0 * scale)
     width = max(1, round(x1 * scale) - left)
     height = max(1, round(y1 * scale) - top)
-    mask = region.mask.astype(np.float32)
+    marked = region.mask.astype(np.float32)
     if scale < 1:  # a pixel counts when any part of it is marked: thin scratches survive
-        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA) > 0
+        inside = cv2.resize(marked, (width, height), interpolation=cv2.INTER_AREA) > 0
     else:
-        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+        inside = cv2.resize(marked, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
     margin = grow + 1
-    padded = np.pad(mask.astype(np.uint8), margin)
+    padded = np.pad(np.asarray(inside, np.uint8), margin)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
     found, _ = cv2.findContours(
         cv2.dilate(padded, disc), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE, offset=(-margin, -margin)
     )
     return [
-        (cv2.approxPolyDP(shape, 0.7, True)[:, 0] + (left, top)).astype(np.int32)
-        for shape in found
+        (cv2.approxPolyDP(shape, 0.7, True)[:, 0] + (left, top)).astype(np.int32) for shape in found
     ]
 
 
 def place_labels(
-    boxes: Sequence[Box], sizes: Sequence[tuple[float, float]], width: float, height: float
+    regions: Sequence[Region],
+    scale: float,
+    sizes: Sequence[tuple[float, float]],
+    width: float,
+    height: float,
 ) -> list[Box | None]:
-    """Find a free spot near each box for a label.
+    """Find a free spot for the number of each region.
 
-    A label lies inside of the picture, overlaps no other label and hides at most a tenth of any
-    box. It is None where no such spot is near: the region then goes without its number.
+    Args:
+        regions: in pixels of the picture before it was scaled.
+        scale: what the picture was scaled by.
+        sizes: width and height in pixels of each label.
+        width: of the scaled picture, in pixels.
+        height: of the scaled picture, in pixels.
 
-    >>> place_labels([(40, 40, 60, 60)], [(10, 10)], 100, 100)
-    [(40, 28, 50, 38)]
+    Returns:
+        For each region the XYXY box of its label in the scaled picture, near the region, clear of
+        other labels, and over at most a tenth of any region's box; None where no such spot is
+        near: that region goes without its number.
     """
+    boxes = np.array([region.box for region in regions], np.float64).reshape(-1, 4) * scale
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     placed: list[Box | None] = []
+    taken = np.empty((0, 4))
     for (x0, y0, x1, y1), (w, h) in zip(boxes, sizes, strict=True):
-        best: tuple[float, Box] | None = None
-        for step in (0.2, 1.2, 2.4):
-            gap_x, gap_y = w * step, h * step
-            columns = (x0, x1 - w, (x0 + x1 - w) / 2, x1 + gap_x, x0 - w - gap_x)
-            rows = (y0 - h - gap_y, y1 + gap_y, y0, y1 - h, (y0 + y1 - h) / 2)
-            for y, x in product(rows, columns):
-                spot = (x, y, x + w, y + h)
-                if x < 0 or y < 0 or spot[2] > width or spot[3] > height:
-                    continue
-                if any(other and _shared(spot, other) > 0 for other in placed):
-                    continue
-                hidden = max(_shared(spot, b) / ((b[2] - b[0]) * (b[3] - b[1])) for b in boxes)
-                if hidden <= 0.1 and (best is None or hidden + step / 100 < best[0]):
-                    best = (hidden + step / 100, spot)
-        placed.append(best[1] if best else None)
+        corners = [
+            (x, y)
+            for step in (0.2, 1.2, 2.4)
+            for y in (y0 - h * (1 + step), y1 + h * step, y0, y1 - h, (y0 + y1 - h) / 2)
+            for x in (x0, x1 - w, (x0 + x1 - w) / 2, x1 + w * step, x0 - w * (1 + step))
+        ]
+        low = np.array(corners)
+        spots = np.hstack((low, low + np.array((w, h))))
+        inside = (low >= 0).all(1) & (spots[:, 2:] <= (width, height)).all(1)
+        hidden = (_shared(spots, boxes) / areas).max(1)
+        free = inside & (hidden <= 0.1) & (_shared(spots, taken) == 0).all(1)
+        if not free.any():
+            placed.append(None)
+            continue
+        spot = spots[np.argmin(np.where(free, hidden, np.inf))]  # the nearest of the best
+        taken = np.vstack((taken, spot))
+        left, top, right, bottom = spot.tolist()
+        placed.append((left, top, right, bottom))
     return placed
 
 
-def _shared(a: Box, b: Box) -> float:
-    """Area that two boxes have in common."""
-    wide = min(a[2], b[2]) - max(a[0], b[0])
-    high = min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, wide) * max(0.0, high)
+def _shared(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area that each of (N, 4) boxes has in common with each of (M, 4), as (N, M)."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(2))
 
 
 @cache
 def _palette() -> NDArray[np.uint8]:
     """(256, 4) uint8 RGBA for scores 0 to 1.
 
-    Plasma: its lightness rises steadily, so that the order survives every kind of colour
-    blindness and a grey print, and it starts in violet and magenta, which hardly any part is
-    made of: it stands out on grey metal, on wood, on green boards and on blue cells alike.
-    The colours are spread over what is painted, 0.4 to 1. The first and last parts of the map
-    are left out: the one is as dark as a shadow, the other as bright as a reflection.
+    Violet, magenta, red, yellow: hardly any part is violet or magenta, so that what is near the
+    limit stands out on grey metal, wood, green boards and blue cells alike. The lightness rises
+    all the way, so that the order survives every kind of colour blindness and a grey print.
     """
-    import cv2
-
-    steps = np.arange(256, dtype=np.uint8)[None]
-    plasma = cv2.applyColorMap(steps, cv2.COLORMAP_PLASMA)[0, :, ::-1]
     score = np.linspace(0, 1, 256)
-    colour = plasma[np.interp(score, (0.4, 1), (70, 245)).astype(int)]
-    alpha = np.rint(255 * np.interp(score, (0.4, 0.5, 1), (0, 0.25, 0.55))).astype(np.uint8)
-    return np.concatenate((colour, alpha[:, None]), axis=1)
+    anchors = np.array([(90, 0, 170), (190, 0, 170), (255, 60, 110), (255, 235, 60)])
+    colour = [np.interp(score, (0.4, 0.55, 0.75, 1), channel) for channel in anchors.T]
+    alpha = 255 * np.interp(score, (0.4, 0.5, 1), (0, 0.25, 0.55))
+    return np.asarray(np.rint(np.stack([*colour, alpha], axis=1)), np.uint8)
 
 
 def _draw_numbers(picture: Pillow.Image, regions: Sequence[Region], scale: float) -> None:
@@ -197,8 +208,7 @@ def _draw_numbers(picture: Pillow.Image, regions: Sequence[Region], scale: float
     em = font.getbbox("0")
     high = (em[3] - em[1]) * 1.9
     sizes = [(max(high, font.getlength(text) + high * 0.6), high) for text in texts]
-    boxes = [tuple(edge * scale for edge in region.box) for region in regions]
-    spots = place_labels(boxes, sizes, *picture.size)  # type: ignore[arg-type]
+    spots = place_labels(regions, scale, sizes, *picture.size)
     for text, spot in zip(texts, spots, strict=True):
         if spot:
             draw.rounded_rectangle(spot, high / 5, fill=_DARK, outline=_WHITE)
@@ -227,21 +237,18 @@ def _with_strip(picture: Pillow.Image, caption: str, *, with_scale: bool) -> Pil
     bar.alpha_composite(Pillow.fromarray(layer))
     long = round(min(max(width, height) * 0.45, em * 20))
     thick = round(em * 0.9)
-    if tall:
-        x, y = round(left), round(height - em - long)
-        sheet.paste(bar.transpose(Pillow.Transpose.ROTATE_90).resize((thick, long)), (x, y))
-        draw.rectangle((x, y, x + thick, y + long), outline=_DARK)
-    else:
-        x, y = round(width - em - long), round(height + em * 0.5)
-        sheet.paste(bar.resize((long, thick)), (x, y))
-        draw.rectangle((x, y, x + long, y + thick), outline=_DARK)
-    for score, text, near, middle in ((0.0, "0", "l", "b"), (0.5, "0.5 limit", "m", "m"), (1.0, "1", "r", "t")):
+    x, y = (left, height - em - long) if tall else (width - em - long, height + em * 0.5)
+    across, down = (thick, long) if tall else (long, thick)
+    turned = bar.transpose(Pillow.Transpose.ROTATE_90) if tall else bar
+    sheet.paste(turned.resize((across, down)), (round(x), round(y)))
+    draw.rectangle((x, y, x + across, y + down), outline=_DARK)
+    for score, text, anchor in ((0.0, "0", "la"), (0.5, "0.5 limit", "ma"), (1.0, "1", "ra")):
         if tall:
-            at = (x + thick, y + long * (1 - score))
-            draw.line((at, (at[0] + em * 0.3, at[1])), fill=_DARK)
-            draw.text((at[0] + em * 0.6, at[1]), text, font=font, fill=_DARK, anchor="lm")
+            at_x, at_y = x + thick, y + long * (1 - score)
+            draw.line((at_x, at_y, at_x + em * 0.3, at_y), fill=_DARK)
+            draw.text((at_x + em * 0.6, at_y), text, font=font, fill=_DARK, anchor="lm")
         else:
-            at = (x + long * score, y + thick)
-            draw.line((at, (at[0], at[1] + em * 0.3)), fill=_DARK)
-            draw.text((at[0], at[1] + em * 0.4), text, font=font, fill=_DARK, anchor=near + "a")
+            at_x, at_y = x + long * score, y + thick
+            draw.line((at_x, at_y, at_x, at_y + em * 0.3), fill=_DARK)
+            draw.text((at_x, at_y + em * 0.4), text, font=font, fill=_DARK, anchor=anchor)
     return sheet

@@ -21,7 +21,7 @@ from blemish.errors import OutputError, SavedError
 FORMAT = 1
 """Of run.json and of the rows; goes up when an older reader would misread them."""
 ROWS, RECORD, REPORT = "inspections.jsonl", "run.json", "report.html"
-OVERLAYS, MAPS = "overlays", "maps"
+OVERLAYS, MAPS, HEAT = "overlays", "maps", "heat"
 _LOCK = ".lock"
 
 Row = dict[str, Any]
@@ -53,7 +53,7 @@ def opened(out: Path) -> Iterator[Path]:
                     "another folder."
                 )
         if not (out / RECORD).exists():
-            others = [n for n in (ROWS, REPORT, OVERLAYS, MAPS) if (out / n).exists()]
+            others = [n for n in (ROWS, REPORT, OVERLAYS, MAPS, HEAT) if (out / n).exists()]
             if others:
                 raise OutputError(
                     f"{out} holds {', '.join(others)}, but no {RECORD} that says of what run. "

@@ -13,13 +13,13 @@ import PIL.Image
 from blemish.calibration import Calibration
 from blemish.report.overlay import overlay
 from blemish.runs import rows
-from blemish.runs.folder import MAPS, OVERLAYS, Row, writing
+from blemish.runs.folder import HEAT, MAPS, OVERLAYS, Row, writing
 from blemish.runs.sources import Item
 from blemish.types import AnomalyMap, Image, Inspection, Region, Sample
 
-_HEAT = 640
-"""Longest side in pixels of the map that an overlay is painted from. A map is smooth at this
-scale, and calibrating every pixel of a 12 megapixel map would take a second."""
+_HEAT = 160
+"""Longest side in pixels of the map that is painted. Maps are smooth at this scale, and
+calibrating each pixel of a 12 megapixel map would take a second."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class Drawing:
             extra["map"] = f"{MAPS}/{name}.tiff" if result.maps else None
         if extra.get("map"):
             write_maps(self.out / MAPS / f"{name}.tiff", result.maps)
+        small = write_heat(self.out, item.id, result.maps[0]) if result.maps else None
+        heat = painted(small, self.calibration)
         caption = _caption(result.verdict, result.score)
-        heat = heat_map(result.maps, self.calibration)
         write_overlay(
             self.out / OVERLAYS / f"{name}.jpg", sample.image, heat, result.regions, caption
         )
@@ -63,33 +64,46 @@ class Drawing:
         return row
 
 
-def redraw(
-    out: Path, row: Row, image: Image, maps: Sequence[AnomalyMap], point: Calibration
-) -> None:
+def redraw(out: Path, row: Row, image: Image, point: Calibration) -> None:
     """Write the overlay of a row again, at another operating point.
 
     Args:
         out: the run's folder.
         row: with the new verdict, score and regions.
         image: (H, W, 3) uint8 RGB, the inspected picture.
-        maps: its raw maps, or none where they were not kept.
         point: the new operating point.
     """
+    heat = painted(read_heat(out, row["id"]), point)
     caption = _caption(row["verdict"], row["score"])
-    heat = heat_map(maps, point)
     write_overlay(out / row["overlay"], image, heat, rows.regions_of(row), caption)
 
 
-def heat_map(maps: Sequence[AnomalyMap], calibration: Calibration | None) -> AnomalyMap | None:
-    """The calibrated map of the first view, small: (h, w) float32 in [0, 1]; None without one."""
-    if not maps or calibration is None:
-        return None
+def write_heat(out: Path, item_id: str, raw: AnomalyMap) -> AnomalyMap:
+    """Keep a raw map (H, W) at the small size that overlay and report are painted from."""
     import cv2
 
-    scale = min(1.0, _HEAT / max(maps[0].shape))
-    height, width = (max(1, round(side * scale)) for side in maps[0].shape)
-    small = cv2.resize(maps[0], (width, height), interpolation=cv2.INTER_AREA)
-    return calibration.score(np.asarray(small, np.float32))
+    scale = min(1.0, _HEAT / max(raw.shape))
+    height, width = (max(1, round(side * scale)) for side in raw.shape)
+    small = cv2.resize(raw, (width, height), interpolation=cv2.INTER_AREA).astype(np.float16)
+    path = out / HEAT / f"{rows.file_name(item_id)}.npy"
+    with writing(path.parent):
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, small)
+    return small.astype(np.float32)
+
+
+def read_heat(out: Path, item_id: str) -> AnomalyMap | None:
+    """What `write_heat` kept, (h, w) float32 raw; None where there is nothing."""
+    try:
+        small = np.load(out / HEAT / f"{rows.file_name(item_id)}.npy", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return np.asarray(small, np.float32)
+
+
+def painted(raw: AnomalyMap | None, point: Calibration | None) -> AnomalyMap | None:
+    """A raw map as calibrated scores in [0, 1], (h, w) float32, where there is a calibration."""
+    return None if raw is None or point is None else point.score(raw)
 
 
 def write_overlay(

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from blemish.calibration import Calibration
-from blemish.errors import BlemishError, InputError, OutputError, SavedError
-from blemish.images import read_image
+from blemish.errors import ImageError, InputError, SavedError
 from blemish.regions.from_map import regions_from_map
-from blemish.runs import folder, pictures, rows
+from blemish.runs import folder, pictures, report, rows
 from blemish.runs.folder import Row
 from blemish.runs.record import finish
 from blemish.types import AnomalyMap
@@ -30,7 +29,9 @@ class Moved:
         counts: verdicts before and after; empty for a saved detector.
         unmarked: pictures that are not normal now, but whose places cannot be marked because
             their maps were not kept.
-        stale: pictures whose overlay shows the old operating point, as they could not be read.
+        stale: pictures whose overlay shows the old operating point, as they are gone
+            or have changed.
+        damaged: lines of a stopped run that were cut short, and are left out.
     """
 
     before: Calibration
@@ -38,6 +39,7 @@ class Moved:
     counts: tuple[Mapping[str, int], Mapping[str, int]] = ({}, {})
     unmarked: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
+    damaged: int = 0
 
     def lines(self) -> list[str]:
         """The change in words, for a person."""
@@ -53,8 +55,13 @@ class Moved:
             )
         if self.stale:
             said.append(
-                "Overlay not drawn again, because the picture is not where it was: "
+                "Overlay not drawn again, because the picture is gone or has changed: "
                 f"{_some(self.stale)}"
+            )
+        if self.damaged:
+            said.append(
+                f"Rows cut short when the run was stopped, and left out: {self.damaged}. Repeat "
+                "its `blemish inspect` command to complete it."
             )
         return said
 
@@ -114,11 +121,6 @@ def _move_run(out: Path, false_alarms: float) -> Moved:
         before = Calibration.from_json(record["calibration"])
         after = before.moved(false_alarms)
         found, damaged = folder.read_rows(out)
-        if damaged:
-            raise SavedError(
-                f"{out / folder.ROWS} has {damaged} damaged lines: the run was stopped. Repeat "
-                "its `blemish inspect` command, which completes it, then calibrate."
-            )
         moved = [_judged(out, row, after) for row in found]
         record["calibration"] = after.to_json()
         # Until all is done the record says so: a run does not go on with half of its rows moved.
@@ -128,13 +130,13 @@ def _move_run(out: Path, false_alarms: float) -> Moved:
         record.pop("moving", None)
         finish(out, record, moved)
     unmarked = [
-        row["id"]
-        for row in moved
-        if "error" not in row and row["verdict"] != "normal" and not row["regions"]
-        and not row.get("map")
-    ]  # fmt: skip
+        new["id"]
+        for old, new in zip(found, moved, strict=True)
+        if old.get("verdict") == "normal" != new["verdict"]
+        and not (new["regions"] or new.get("map"))
+    ]
     counts = (rows.counts(found), rows.counts(moved))
-    return Moved(before, after, counts, tuple(unmarked), tuple(stale))
+    return Moved(before, after, counts, tuple(unmarked), tuple(stale), damaged)
 
 
 def _judged(out: Path, row: Row, point: Calibration) -> Row:
@@ -169,7 +171,7 @@ def _judged(out: Path, row: Row, point: Calibration) -> Row:
 
 def _kept(regions: Sequence[Row], point: Calibration) -> list[dict[str, Any]]:
     """Those of a row's regions that still reach the operating point, in their old outlines."""
-    stay = [r for r in regions if r["raw"] is None or True]
+    stay = [r for r in regions if r["raw"] is None or r["raw"] >= point.threshold]
     return [
         {**r, "label": i, "score": r["score"] if r["raw"] is None else point.score(r["raw"])}
         for i, r in enumerate(stay, 1)
@@ -192,11 +194,8 @@ def _redrawn(out: Path, row: Row, point: Calibration) -> bool:
     if "error" in row:
         return True
     try:
-        image = read_image(row["path"])
-        pictures.redraw(out, row, image, _maps(out, row), point)
-    except OutputError:
-        raise
-    except BlemishError:
+        pictures.redraw(out, row, report.original(row), point)
+    except ImageError:
         return False
     return True
 

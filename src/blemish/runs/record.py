@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -54,10 +55,13 @@ def begin(out: Path, detector: Detector, class_name: str, command: str) -> dict[
 
 
 def finish(out: Path, record: Mapping[str, Any], everything: Sequence[Row]) -> None:
-    """Write run.json with the totals of all rows, and the report."""
-    totals = {"counts": rows.counts(everything), "seconds": rows.stage_seconds(everything)}
+    """Write the report, and run.json with the totals of all rows."""
+    seconds = rows.stage_seconds(everything)
+    begun = time.perf_counter()
+    report.write(out, {**record, "seconds": seconds}, everything)
+    seconds["report"] = round(time.perf_counter() - begun, 4)
+    totals = {"counts": rows.counts(everything), "seconds": seconds}
     folder.write_record(out, {**record, **totals})
-    report.write(out, {**record, **totals}, everything)
 
 
 def resume(

@@ -49,7 +49,7 @@ class RunSummary:
         out: the run's folder.
         rows: one for each picture that was asked for, in their order, failures included.
         kept: how many of them were there from an earlier start.
-        seconds: this start's, from first to last picture.
+        seconds: this start's, from the first picture to the report.
     """
 
     out: Path
@@ -113,10 +113,9 @@ def inspect(
             done.update({row["id"]: row for row in written})
             ready += len(written)
             on_progress(ready, len(items))
+        last = {"pictures": len(todo), "seconds": round(time.perf_counter() - begun, 3)}
+        record.finish(out, {**about, "last_start": last}, list(done.values()))
         seconds = time.perf_counter() - begun
-        last = {"pictures": len(todo), "seconds": round(seconds, 3)}
-        everything = list(done.values())
-        record.finish(out, {**about, "last_start": last}, everything)
         return RunSummary(out, tuple(done[item.id] for item in items), kept, seconds)
 
 

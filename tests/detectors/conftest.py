@@ -1,0 +1,155 @@
+"""What the tests of detectors share: an encoder without weights, made-up parts, plain loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from blemish.detectors.musc import MuSc, MuScOptions
+from blemish.detectors.patch_memory import PatchMemory, PatchMemoryOptions
+from blemish.images import resize
+from blemish.synthesis.procedural import make_part
+from blemish.types import Encoder, Features, Image, Sample
+
+SIDE = 112
+"""Of the made-up parts and of the encoder's input, so that a part's map is its working map."""
+
+
+class Cells:
+    """Stands in for an encoder: statistics of cells of 14 (layer 1) and 28 (layer 2) pixels."""
+
+    name = "cells"
+    default_layers = (1, 2)
+    default_size = SIDE
+
+    def __init__(self, fingerprint: str = "cells:1") -> None:
+        self.fingerprint = fingerprint
+
+    def encode(
+        self, images: Sequence[Image], *, layers: Sequence[int], size: int
+    ) -> list[Features]:
+        return [self._features(image, layers, size) for image in images]
+
+    def _features(self, image: Image, layers: Sequence[int], size: int) -> Features:
+        scale = size / (28 * (image.shape[0] * image.shape[1]) ** 0.5)
+        rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
+        sized = resize(image, 28 * rows, 28 * columns) / np.float32(255)
+        patches = {k: _cells(sized, 14 * k) for k in sorted(layers)}
+        return Features(patches[max(patches)].mean((0, 1)), patches)
+
+
+def _cells(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """(h, w, 13): a constant, mean and spread of each colour, edges, what the quarters hold."""
+    h, w = image.shape[0] // side, image.shape[1] // side
+    balanced = image - image.mean((0, 1))  # so that exposure and white balance matter little
+    cells = balanced.reshape(h, side, w, side, 3).transpose(0, 2, 1, 3, 4)
+    grey = cells.mean(-1)
+    mean = grey.mean((2, 3))
+    half = side // 2
+    quarters = [grey[:, :, y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
+    return np.concatenate(
+        [
+            np.full((h, w, 1), 0.2),
+            cells.mean((2, 3)),
+            cells.std((2, 3)),
+            2 * np.abs(np.diff(grey, axis=2)).mean((2, 3))[..., None],
+            2 * np.abs(np.diff(grey, axis=3)).mean((2, 3))[..., None],
+            np.stack([q.mean((2, 3)) - mean for q in quarters], -1),
+        ],
+        axis=-1,
+    ).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def make_encoder() -> Callable[..., Encoder]:
+    """Builds the stand-in encoder; takes another `fingerprint`."""
+    return Cells
+
+
+@pytest.fixture(scope="session")
+def cells() -> Encoder:
+    """The stand-in encoder: layers 1 and 2, whose grids differ."""
+    return Cells()
+
+
+@pytest.fixture(scope="session")
+def good() -> list[Sample]:
+    """Twenty good parts, 112 x 112."""
+    return [make_part("tiled", seed, size=(SIDE, SIDE)).sample for seed in range(20)]
+
+
+@pytest.fixture(scope="session")
+def broken() -> Sample:
+    """A part of the same kind with a crack, 112 x 112."""
+    return make_part("tiled", 103, defect="crack", size=(SIDE, SIDE)).sample
+
+
+@pytest.fixture(scope="session")
+def patch_memory(cells: Encoder) -> Callable[..., PatchMemory]:
+    """Builds the detector on the stand-in encoder, with options."""
+
+    def build(encoder: Encoder = cells, seed: int = 0, **options: Any) -> PatchMemory:
+        return PatchMemory(encoder=encoder, options=PatchMemoryOptions(**options), seed=seed)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def musc(cells: Encoder) -> Callable[..., MuSc]:
+    """Builds the detector on the stand-in encoder, with options."""
+
+    def build(encoder: Encoder = cells, seed: int = 0, **options: Any) -> MuSc:
+        return MuSc(encoder=encoder, options=MuScOptions(**options), seed=seed)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def facts() -> Callable[[Any], tuple[Any, ...]]:
+    """Everything an inspection says but what it cost, so that two can be compared to the bit."""
+
+    def tell(found: Any) -> tuple[Any, ...]:
+        regions = [
+            (r.label, r.box, r.mask.tobytes(), r.score, r.position, r.view) for r in found.regions
+        ]
+        maps = [(m.shape, m.tobytes()) for m in found.maps]
+        said = (found.id, found.verdict, found.decided_by, found.reason, found.explanation)
+        return (*said, found.score, found.raw_score, maps, regions, dict(found.evidence))
+
+    return tell
+
+
+@pytest.fixture(scope="session")
+def bilinear() -> Callable[[NDArray[Any], int, int], NDArray[np.float64]]:
+    """Bilinear enlargement about pixel centres, one line at a time."""
+
+    def enlarge(grid: NDArray[Any], height: int, width: int) -> NDArray[np.float64]:
+        def line(values: NDArray[Any], length: int) -> NDArray[np.float64]:
+            places = (np.arange(length) + 0.5) * len(values) / length - 0.5
+            return np.interp(places, np.arange(len(values)), values)
+
+        rows = np.stack([line(row, width) for row in grid])
+        return np.stack([line(column, height) for column in rows.T], axis=1)
+
+    return enlarge
+
+
+@pytest.fixture(scope="session")
+def tokens_of(cells: Encoder) -> Callable[..., NDArray[np.float64]]:
+    """(h, w, D) unit tokens of an image in one layer, averaged over `size` x `size` patches."""
+
+    def tokens(image: Image, layer: int, size: int = 1) -> NDArray[np.float64]:
+        patches = cells.encode([image], layers=[layer], size=SIDE)[0].patches[layer]
+        h, w = patches.shape[:2]
+        padded = np.pad(patches.astype(np.float64), [(size // 2,) * 2] * 2 + [(0, 0)], "edge")
+        mean = np.empty(patches.shape)
+        for y in range(h):
+            for x in range(w):
+                mean[y, x] = padded[y : y + size, x : x + size].mean((0, 1))
+        return np.asarray(mean / np.linalg.norm(mean, axis=-1, keepdims=True))
+
+    return tokens

@@ -1,0 +1,98 @@
+"""The calibration against scipy's own t-distribution, and against simulated normal parts."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from blemish.calibration import PRIOR_DF, PRIOR_SCALE, Calibration
+from blemish.errors import InputError, OptionError, SavedError
+
+RAW = [0.10, 0.12, 0.11, 0.13, 0.09]
+
+
+def test_score_is_the_predictive_tail_of_student_t() -> None:
+    logs = np.log(RAW)
+    df = len(RAW) - 1 + PRIOR_DF
+    scale = math.sqrt((PRIOR_DF * PRIOR_SCALE**2 + ((logs - logs.mean()) ** 2).sum()) / df)
+    calibration = Calibration.from_normals(RAW, false_alarms=0.05)
+    for raw in (0.05, 0.11, 0.2, 0.9):
+        standard = (math.log(raw) - logs.mean()) / (scale * math.sqrt(1 + 1 / len(RAW)))
+        p = stats.t.sf(standard, df)
+        assert calibration.score(raw) == pytest.approx(0.05 / (0.05 + p), rel=1e-9)
+
+
+@pytest.mark.parametrize("false_alarms", [0.001, 0.02, 0.5])
+def test_the_operating_point_scores_one_half(false_alarms: float) -> None:
+    calibration = Calibration.from_normals(RAW).moved(false_alarms)
+    assert calibration.score(calibration.threshold) == pytest.approx(0.5, abs=1e-9)
+
+
+@given(st.lists(st.floats(0, 2), min_size=2, max_size=30))
+def test_the_score_rises_with_the_raw_score_and_stays_in_range(raw: list[float]) -> None:
+    scores = Calibration.from_normals(RAW).score(np.sort(np.asarray(raw)))
+    assert (np.diff(scores) >= 0).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_a_map_is_scored_pixel_by_pixel() -> None:
+    calibration = Calibration.from_normals(RAW)
+    raw = np.array([[0.1, 0.2], [0.0, 0.15]], np.float32)
+    one_by_one = [[calibration.score(float(v)) for v in row] for row in raw]
+    scored = calibration.score(raw)
+    assert scored.dtype == np.float32
+    np.testing.assert_allclose(scored, one_by_one, rtol=1e-5)
+
+
+def test_normal_parts_raise_as_many_alarms_as_asked_for() -> None:
+    """Predictive coverage: over parts whose spread follows the prior, the target is met."""
+    random = np.random.default_rng(0)
+    alarms = []
+    for _ in range(4000):
+        spread = PRIOR_SCALE * math.sqrt(PRIOR_DF / random.chisquare(PRIOR_DF))
+        scores = np.exp(random.normal(-2, spread, 9))
+        calibration = Calibration.from_normals(scores[:8].tolist(), false_alarms=0.05)
+        alarms.append(scores[8] > calibration.threshold)
+    assert np.mean(alarms) == pytest.approx(0.05, abs=0.012)
+
+
+def test_a_minority_of_defects_hardly_moves_the_mixed_calibration() -> None:
+    normals = np.exp(np.random.default_rng(1).normal(-2, 0.1, 60))
+    clean = Calibration.from_mixed(normals.tolist())
+    mixed = Calibration.from_mixed([*normals.tolist(), *[1.5] * 15])
+    assert mixed.threshold < 1.25 * clean.threshold
+    assert Calibration.from_normals([*normals.tolist(), *[1.5] * 15]).threshold > 1.5
+
+
+def test_verdicts_and_the_band_between() -> None:
+    calibration = Calibration.from_normals(RAW)
+    assert calibration.verdict(0.1) == ("normal", "")
+    assert calibration.verdict(1.0) == ("anomalous", "")
+    assert calibration.verdict(calibration.threshold) == ("unsure", "inside the band")
+    assert calibration.verdict(math.nan) == ("unsure", "nothing to decide on")
+
+
+def test_moving_the_operating_point_changes_verdicts_and_nothing_else() -> None:
+    calibration = Calibration.from_normals(RAW)
+    strict, lax = calibration.moved(0.2), calibration.moved(0.001)
+    assert strict.threshold < calibration.threshold < lax.threshold
+    assert (strict.location, strict.scale, strict.n) == (lax.location, lax.scale, lax.n)
+
+
+def test_json_brings_it_back() -> None:
+    calibration = Calibration.from_normals(RAW, rule="five parts")
+    assert Calibration.from_json(calibration.to_json()) == calibration
+
+
+def test_bad_values_say_what_came() -> None:
+    with pytest.raises(InputError, match="0 scores"):
+        Calibration.from_normals([])
+    with pytest.raises(InputError, match="1 of them not finite"):
+        Calibration.from_normals([0.1, math.nan])
+    with pytest.raises(OptionError, match="0.7"):
+        Calibration.from_normals(RAW, false_alarms=0.7)
+    with pytest.raises(SavedError, match=r"Fit the detector again"):
+        Calibration.from_json({"location": 0})
