@@ -1,6 +1,6 @@
 """Image AUROC, pixel AUROC and AU-PRO of the detectors, from few references, mean of seeds.
 
-    python benchmarks/few_shot.py procedural                        made-up parts, chosen for defaults
+    python benchmarks/few_shot.py procedural                        made-up parts: for defaults
     python benchmarks/few_shot.py tiles --data DIR                  a folder laid out like MVTec AD
     python benchmarks/few_shot.py cells                             solar cells, mono and poly
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import itertools
 import json
 import time
@@ -34,12 +35,13 @@ from PIL import Image as Pillow
 from sklearn.metrics import roc_auc_score
 
 import blemish
-from blemish import build, weights
+from blemish import build, registry, weights
+from blemish.cli.inspect import parsed
 from blemish.synthesis.procedural import DEFECTS, KINDS, make_part
 from blemish.types import Encoder, Example, Features, Image, Sample
 
 STEP = 2
-"""Every STEP-th pixel in both directions counts: a quarter of the work, the same figures to 1e-3."""
+"""Every STEP-th pixel both ways counts: a quarter of the work, the same figures to 1e-3."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +75,6 @@ class Remembering:
 
 
 def hash_of(image: Image) -> bytes:
-    import hashlib
-
     return hashlib.sha256(
         np.ascontiguousarray(image).tobytes() + bytes(image.shape[0] % 251)
     ).digest()
@@ -185,20 +185,15 @@ def figures(data: Set, detector: Any) -> dict[str, float]:
     return result
 
 
-def settings(text: Sequence[str]) -> dict[str, Any]:
-    pairs = (item.partition("=") for item in text)
-    return {k: json.loads(v) if v[:1] in "[0123456789tfn-" else v for k, _, v in pairs}
-
-
 def run(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     source = {
         "tiles": lambda: tiles(Path(args.data)),
         "cells": cells,
         "procedural": procedural,
     }[args.set]()
-    variants = [settings(v.split()) for v in args.try_ or [""]]
+    variants = [parsed(v.split()) for v in args.try_ or [""]]
     first = blemish.load(
-        args.detector, encoder=args.encoder, dtype=args.dtype, **settings(args.options)
+        args.detector, encoder=args.encoder, dtype=args.dtype, **parsed(args.options)
     )
     base: Any = first
     layers = {k for v in variants for k in v.get("layers", ())} | set(base._layers)
@@ -206,12 +201,10 @@ def run(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         memory = Remembering(base.encoder, sorted(layers))
         for variant, shots in itertools.product(variants, map(int, args.shots.split(","))):
             for seed in range(args.seeds):
-                options = {**settings(args.options), **variant}
-                entry = build.registry.detector(args.detector)
+                options = {**parsed(args.options), **variant}
+                entry = registry.detector(args.detector)
                 checked = build._checked(entry, options)
-                blank = build.registry.resolve(entry.target)(
-                    encoder=memory, options=checked, seed=seed
-                )
+                blank = registry.resolve(entry.target)(encoder=memory, options=checked, seed=seed)
                 clock = time.perf_counter()
                 if args.detector == "musc":
                     ready = blank.fit([e.sample for e in data.test])

@@ -92,7 +92,7 @@ def test_bad_values_say_what_came() -> None:
         Calibration.from_normals([])
     with pytest.raises(InputError, match="1 of them not finite"):
         Calibration.from_normals([0.1, math.nan])
-    with pytest.raises(OptionError, match="0.7"):
+    with pytest.raises(OptionError, match=r"0\.7"):
         Calibration.from_normals(RAW, false_alarms=0.7)
     with pytest.raises(SavedError, match=r"Fit the detector again"):
         Calibration.from_json({"location": 0})

@@ -44,7 +44,7 @@ def test_a_public_name_is_there_and_described(name: str) -> None:
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'lod'"):
-        _ = blemish.lod  # type: ignore[attr-defined]
+        _ = blemish.lod
 
 
 def test_every_error_descends_from_the_one_to_catch() -> None:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from blemish.errors import OptionError, nearest
 
+_Entry = TypeVar("_Entry")
 Needs = Literal["nothing", "references", "folder", "language model"]
 
 
@@ -121,7 +122,7 @@ def encoder(name: str) -> EncoderEntry:
     return _find(encoders(), name, "encoder")
 
 
-def _find(table: Mapping[str, Any], name: str, what: str) -> Any:
+def _find(table: Mapping[str, _Entry], name: str, what: str) -> _Entry:
     entry = table.get(name.replace("_", "-"))
     if entry is None:
         raise OptionError(f"There is no {what} called '{name}'. {nearest(name, table)}")

@@ -79,13 +79,13 @@ def cells() -> Encoder:
 @pytest.fixture(scope="session")
 def good() -> list[Sample]:
     """Twenty good parts, 112 x 112."""
-    return [make_part("tiled", seed, size=(SIDE, SIDE)).sample for seed in range(20)]
+    return [make_part("brushed", seed, size=(SIDE, SIDE)).sample for seed in range(20)]
 
 
 @pytest.fixture(scope="session")
 def broken() -> Sample:
-    """A part of the same kind with a crack, 112 x 112."""
-    return make_part("tiled", 103, defect="crack", size=(SIDE, SIDE)).sample
+    """A part of the same kind with a stain, 112 x 112."""
+    return make_part("brushed", 103, defect="stain", size=(SIDE, SIDE)).sample
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def inspect(
     from blemish.runs import sources
 
     items = sources.find(source)
-    options = {**_parsed(option or []), **({"encoder": encoder} if encoder else {})}
+    options = {**parsed(option or []), **({"encoder": encoder} if encoder else {})}
     if size is not None:
         options["size"] = size
     name = detector or _default(bool(normal), items)
@@ -98,7 +98,7 @@ def inspect(
     raise typer.Exit(_code(summary, exit_code))
 
 
-def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
+def parsed(pairs: Sequence[str]) -> dict[str, Any]:
     """KEY=VALUE as options; a value is JSON where it can be read so, else text."""
     parsed: dict[str, Any] = {}
     for pair in pairs:
