@@ -100,7 +100,7 @@ def tiles(folder: Path) -> Iterator[Set]:
     yield Set("tiles", [sample(p) for p in sorted(folder.glob("train/good/*"))], test)
 
 
-def cells(each: int = 150) -> Iterator[Set]:
+def cells(each: int = 100) -> Iterator[Set]:
     """Functional and defective (probability 1) solar cells; labels only, no masks."""
     with zipfile.ZipFile(weights.wheel("elpv-dataset==1.0.0.post1")) as wheel:
         text = wheel.read("elpv_dataset/data/labels.csv").decode()

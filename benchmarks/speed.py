@@ -17,7 +17,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -62,7 +64,7 @@ def encoder(rounds: int) -> None:
             for _ in range(rounds + 1):
                 times["matrix"].append(seconds(lambda: square @ square))
                 for name, engine in engines.items():
-                    times[name].append(seconds(lambda e=engine: e(pixels, (side, side))))
+                    times[name].append(seconds(partial(engine, pixels, (side, side))))
             rate = 2 * 2048**3 / statistics.median(times["matrix"][1:])
             for name in engines:
                 each = statistics.median(times[name][1:]) / batch
@@ -80,7 +82,7 @@ def whole_run(count: int, dtype: str, name: str, size: int | None) -> None:
             part = make_part("cast", 100 + i, defect=defects[i % len(defects)], size=(400, 400))
             Pillow.fromarray(part.sample.image).save(pictures / f"{i:04d}.png")
         normals = [make_part("cast", s, size=(400, 400)).sample for s in range(16)]
-        options = {} if size is None else {"size": size}
+        options: dict[str, Any] = {} if size is None else {"size": size}
         detector = blemish.load("patch-memory", encoder=name, dtype=dtype, **options)
         fitting = time.perf_counter()
         detector = detector.fit(normals)
