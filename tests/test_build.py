@@ -32,9 +32,8 @@ class Corners:
         for image in images:
             h, w = image.shape[0] // 2, image.shape[1] // 2
             quarters = image[: 2 * h, : 2 * w].reshape(2, h, 2, w, 3).mean((1, 3)) + 1
-            found.append(
-                Features(quarters.mean((0, 1)).astype(np.float32), {1: np.float32(quarters)})
-            )
+            patches = np.asarray(quarters, np.float32)
+            found.append(Features(patches.mean((0, 1)), {1: patches}))
         return found
 
 
@@ -119,8 +118,9 @@ def test_an_unknown_detector_far_from_any_is_met_with_the_list() -> None:
     ],
 )
 def test_a_misspelt_option_is_met_with_the_nearest(option: str, meant: str) -> None:
+    options: dict[str, Any] = {option: 1}
     with pytest.raises(OptionError) as caught:
-        load("patch-memory", **{option: 1})
+        load("patch-memory", **options)
     message = str(caught.value)
     assert message.startswith(f"patch-memory has no option '{option}'. Did you mean '{meant}'?")
     assert "sigma" in message
@@ -148,8 +148,9 @@ def test_a_misspelt_option_is_met_with_the_nearest(option: str, meant: str) -> N
     ],
 )
 def test_a_wrong_value_is_named_with_its_option(name: str, option: str, value: object) -> None:
+    options: dict[str, Any] = {option: value}
     with pytest.raises(OptionError, match=f"{option}.*of {name}: "):
-        load(name, **{option: value})
+        load(name, **options)
 
 
 def test_an_unknown_encoder_is_met_with_the_nearest() -> None:

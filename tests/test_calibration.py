@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from blemish.calibration import PRIOR_DF, PRIOR_SCALE, Calibration
+from blemish.calibration import (
+    COPIES_DF,
+    COPIES_SCALE,
+    COPIES_SHIFT,
+    PRIOR_DF,
+    PRIOR_SCALE,
+    Calibration,
+)
 from blemish.errors import InputError, OptionError, SavedError
 
 RAW = [0.10, 0.12, 0.11, 0.13, 0.09]
@@ -64,7 +71,20 @@ def test_a_minority_of_defects_hardly_moves_the_mixed_calibration() -> None:
     clean = Calibration.from_mixed(normals.tolist())
     mixed = Calibration.from_mixed([*normals.tolist(), *[1.5] * 15])
     assert mixed.threshold < 1.25 * clean.threshold
-    assert Calibration.from_normals([*normals.tolist(), *[1.5] * 15]).threshold > 1.5
+    assert Calibration.from_normals([*normals.tolist(), *[1.5] * 15]).threshold > 1.0
+
+
+def test_copies_of_one_part_set_a_higher_and_wider_point_than_parts_do() -> None:
+    copies, parts = Calibration.from_copies(RAW), Calibration.from_normals(RAW)
+    tail = stats.t.isf(0.05, COPIES_DF) * COPIES_SCALE * math.sqrt(1 + 1 / len(RAW))
+    want = math.exp(np.log(RAW).mean() + COPIES_SHIFT + tail)
+    assert copies.moved(0.05).threshold == pytest.approx(want)
+    assert copies.threshold > parts.threshold
+
+
+def test_moving_there_and_back_changes_nothing() -> None:
+    calibration = Calibration.from_copies(RAW, rule="copies")
+    assert calibration.moved(0.2).moved(calibration.false_alarms) == calibration
 
 
 def test_verdicts_and_the_band_between() -> None:

@@ -27,14 +27,19 @@ from numpy.typing import NDArray
 from blemish.errors import InputError, OptionError, SavedError
 from blemish.types import Reason, Verdict
 
-FALSE_ALARMS = 0.02
-"""Default target: two normal parts in a hundred score above the operating point."""
+FALSE_ALARMS = 0.05
+"""Default target: five normal parts in a hundred score above the operating point."""
 UNSURE = (0.4, 0.6)
 """Calibrated scores inside this band give the verdict "unsure": a chance of a normal part scoring
 so high between 2/3 and 3/2 of the false alarm target."""
-PRIOR_SCALE = 0.12
+PRIOR_SCALE = 0.18
 PRIOR_DF = 4.0
-"""Prior of the scale of log scores, and its weight in references. Chosen on procedural parts
+"""Prior of the scale of log scores, and its weight in references."""
+COPIES_SHIFT = 0.25
+COPIES_SCALE = 0.41
+COPIES_DF = 21.0
+"""What changed copies of one reference say of further parts: those score higher by this logarithm,
+give or take this scale, over 22 references. These and the prior come from procedural parts
 (docs/measurements.md)."""
 _SMALLEST = 1e-6  # a raw score of zero has no logarithm
 
@@ -88,6 +93,18 @@ class Calibration:
         df = n - 1 + PRIOR_DF
         scale = math.sqrt((PRIOR_DF * PRIOR_SCALE**2 + squares) / df)
         return cls(float(logs.mean()), scale, n, df, false_alarms, rule)
+
+    @classmethod
+    def from_copies(
+        cls, raw: Sequence[float], *, false_alarms: float = FALSE_ALARMS, rule: str = ""
+    ) -> Calibration:
+        """Learn from the raw scores of changed copies of the only reference.
+
+        Copies are more like their original than another good part is, so the location is raised
+        and the scale is one that was measured, not the copies' own.
+        """
+        location = float(_logs(raw).mean()) + COPIES_SHIFT
+        return cls(location, COPIES_SCALE, len(raw), COPIES_DF, false_alarms, rule)
 
     @classmethod
     def from_mixed(
@@ -170,7 +187,7 @@ def check_false_alarms(value: float) -> float:
     if not 0 < value <= 0.5:
         raise OptionError(
             f"The false alarm target is {value}; expected a share above 0 and at most 0.5, such "
-            "as 0.02 for two good parts in a hundred."
+            "as 0.05 for five good parts in a hundred."
         )
     return value
 

@@ -23,7 +23,7 @@ class Cells:
     """Stands in for an encoder: statistics of cells of 14 (layer 1) and 28 (layer 2) pixels."""
 
     name = "cells"
-    default_layers = (1, 2)
+    default_layers: tuple[int, ...] = (1, 2)
     default_size = SIDE
 
     def __init__(self, fingerprint: str = "cells:1") -> None:
@@ -37,7 +37,7 @@ class Cells:
     def _features(self, image: Image, layers: Sequence[int], size: int) -> Features:
         scale = size / (28 * (image.shape[0] * image.shape[1]) ** 0.5)
         rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
-        sized = resize(image, 28 * rows, 28 * columns) / np.float32(255)
+        sized = np.asarray(resize(image, 28 * rows, 28 * columns) / 255, np.float32)
         patches = {k: _cells(sized, 14 * k) for k in sorted(layers)}
         return Features(patches[max(patches)].mean((0, 1)), patches)
 
@@ -65,9 +65,9 @@ def _cells(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="session")
-def make_encoder() -> Callable[..., Encoder]:
-    """Builds the stand-in encoder; takes another `fingerprint`."""
-    return Cells
+def make_encoder() -> Callable[[str], Encoder]:
+    """Builds the stand-in encoder with another fingerprint."""
+    return lambda fingerprint: Cells(fingerprint)
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +130,7 @@ def bilinear() -> Callable[[NDArray[Any], int, int], NDArray[np.float64]]:
     def enlarge(grid: NDArray[Any], height: int, width: int) -> NDArray[np.float64]:
         def line(values: NDArray[Any], length: int) -> NDArray[np.float64]:
             places = (np.arange(length) + 0.5) * len(values) / length - 0.5
-            return np.interp(places, np.arange(len(values)), values)
+            return np.asarray(np.interp(places, np.arange(len(values)), values))
 
         rows = np.stack([line(row, width) for row in grid])
         return np.stack([line(column, height) for column in rows.T], axis=1)

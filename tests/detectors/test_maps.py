@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from blemish.detectors._maps import (
     with_own_references,
     working_map,
 )
+from blemish.errors import InputError
 from blemish.types import Example, Features, Image, Inspection, Sample
 
 Enlarge = Callable[[NDArray[Any], int, int], NDArray[np.float64]]
@@ -77,6 +78,7 @@ def test_smoothing_conserves_the_mean(sigma: float) -> None:
     assert working_map([patches], sigma).mean() == pytest.approx(1 / 81, rel=1e-3)
 
 
+@settings(max_examples=25)
 @given(st.floats(0, 2, width=32), st.sampled_from([0, 1.5, 20]), st.integers(1, 5))
 def test_a_constant_stays_constant(value: float, sigma: float, width: int) -> None:
     layers = [np.full((3, width), value, np.float32), np.full((1, 1), value, np.float32)]
@@ -155,6 +157,12 @@ def test_evidence_names_the_operating_point_and_the_rule() -> None:
     assert found.decided_by == "calibration"
 
 
+@pytest.mark.parametrize("raw", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_an_error_that_names_the_sample(raw: float) -> None:
+    with pytest.raises(InputError, match=r"shelf/3\.png.*not finite.*weights verify"):
+        inspect(picture(56, 56, "shelf/3.png"), raw, spot(0))
+
+
 def test_a_sample_with_references_of_its_own_is_judged_by_these_and_keeps_its_place() -> None:
     seen: list[tuple[list[str], list[str]]] = []
 
@@ -186,7 +194,7 @@ def test_a_sample_with_references_of_its_own_is_judged_by_these_and_keeps_its_pl
     judged = Example(picture(4, 4, "judged"), "normal")
     own = Sample(picture(4, 4).image, references=[picture(4, 4, "r"), judged], id="b")
     samples = [picture(4, 4, "a"), own, picture(4, 4, "c")]
-    found = with_own_references(samples, Told().fit, Told().predict)
+    found = with_own_references(samples, Told(), Told().predict)
     assert [(f.id, f.explanation) for f in found] == [
         ("a", "own bank"),
         ("b", "1 + 1"),

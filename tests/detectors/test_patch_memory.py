@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 import blemish
 from blemish import build
+from blemish.calibration import COPIES_SCALE, COPIES_SHIFT
 from blemish.detectors._augment import changed_copies
 from blemish.detectors.patch_memory import PatchMemory
 from blemish.errors import InputError, ReferencesError, SavedError
@@ -126,14 +127,17 @@ def test_one_reference_is_calibrated_on_changed_copies_of_it(
     scores = [raw(detector, c) for c in copies]
     assert len({c.image.tobytes() for c in copies}) == 8
     assert detector.calibration is not None
-    assert detector.calibration.location == pytest.approx(np.log(scores).mean(), abs=1e-5)
+    raised = np.log(scores).mean() + COPIES_SHIFT
+    assert detector.calibration.location == pytest.approx(raised, abs=1e-5)
+    assert detector.calibration.scale == COPIES_SCALE
     assert detector.calibration.rule == "scores of 8 changed copies of the one reference"
 
 
 def test_changed_copies_stay_close_to_the_picture(good: list[Sample]) -> None:
     image = good[0].image
     for copy in changed_copies(image, 0):
-        assert (copy.shape, copy.dtype) == (image.shape, np.uint8)
+        assert copy.shape == image.shape
+        assert copy.dtype == np.uint8
         assert abs(copy.mean() / image.mean() - 1) < 0.1
         assert not np.array_equal(copy, image)
 
@@ -163,7 +167,7 @@ def test_turned_references_join_the_bank(
     ("how", "known"),
     [
         ("flips", [lambda i: i[:, ::-1], lambda i: i[::-1]]),
-        ("rotations", [lambda i: np.rot90(i, k) for k in (1, 2, 3)]),
+        ("rotations", [lambda i, k=k: np.rot90(i, k) for k in (1, 2, 3)]),
         ("both", [lambda i: np.rot90(i), lambda i: i[::-1], lambda i: i.transpose(1, 0, 2)]),
     ],
 )
@@ -365,7 +369,7 @@ def test_features_that_are_not_numbers_are_an_error_and_never_normal(
 
 
 def test_the_fingerprint_tells_what_would_change_a_result(
-    patch_memory: Make, make_encoder: Callable[..., Encoder], good: list[Sample]
+    patch_memory: Make, make_encoder: Callable[[str], Encoder], good: list[Sample]
 ) -> None:
     fitted = patch_memory().fit(good[:3])
     others = [
@@ -496,3 +500,16 @@ def test_a_picture_that_comes_twice_does_not_blind_the_detector(
 ) -> None:
     doubled = patch_memory().fit([*good[:7], good[0]])
     assert one(doubled, broken).verdict == "anomalous"
+
+
+def test_a_moved_operating_point_holds_for_a_sample_s_own_references(
+    patch_memory: Make, good: list[Sample], broken: Sample
+) -> None:
+    detector = patch_memory().fit(good)
+    assert detector.calibration is not None
+    moved = detector.with_calibration(detector.calibration.moved(0.3))
+    own = Sample(broken.image, references=good, id="own")
+    plain = Sample(broken.image, id="plain")
+    with_own, with_bank = moved.predict([own, plain])
+    assert with_own.score == with_bank.score
+    assert with_own.score != detector.predict([plain])[0].score

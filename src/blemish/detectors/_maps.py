@@ -30,6 +30,18 @@ CELL = 14
 that the cost and the score do not depend on how many pixels the camera has."""
 
 
+def finite(features: list[Features]) -> list[Features]:
+    """The features themselves. Raises InputError where the encoder gave no numbers."""
+    for number, f in enumerate(features, 1):
+        if not all(np.isfinite(p).all() for p in (f.class_token, *f.patches.values())):
+            raise InputError(
+                f"The encoder gave features that are not finite for picture {number} of "
+                f"{len(features)}. Use --device cpu and dtype float32; if that does not cure it, "
+                "check the weights with `blemish weights verify`."
+            )
+    return features
+
+
 def working_map(layers: Sequence[NDArray[np.float32]], sigma: float) -> AnomalyMap:
     """Average the layers' patch distances and bring them to the working scale.
 
@@ -116,7 +128,7 @@ def inspect_all(
 
 def with_own_references(
     samples: Sequence[Sample],
-    fit: Callable[[Sequence[Sample], Sequence[Example]], Detector],
+    detector: Detector,
     predict: Callable[[Sequence[Sample]], list[Inspection]],
 ) -> list[Inspection]:
     """Inspect samples in order; one with references of its own by a detector fitted on these."""
@@ -128,7 +140,11 @@ def with_own_references(
             continue
         examples = [r for r in sample.references if isinstance(r, Example)]
         normals = [r for r in sample.references if isinstance(r, Sample)]
-        done += fit(normals, examples).predict([replace(sample, references=())])
+        own = detector.fit(normals, examples)
+        if detector.calibration is not None:  # whose operating point may have been moved
+            target = detector.calibration.false_alarms
+            own = own.with_calibration(own.calibration.moved(target))
+        done += own.predict([replace(sample, references=())])
     return done
 
 
@@ -164,6 +180,8 @@ def _sentence(name: str, verdict: str, score: float, regions: Sequence[Region]) 
     places = list(dict.fromkeys(r.position for r in regions))
     where = f" at {', '.join(places[:3])}" if places else ""
     count = f"{len(regions)} region{'s' if len(regions) != 1 else ''}"
+    if not regions:
+        return f"No single place of this {name} stands out, but the whole does (score {score:.2f})."
     if verdict == "unsure":
         return f"{count} of this {name} may be odd{where}: score {score:.2f} is too close to call."
     return f"{count} of this {name} unlike any normal part{where} (score {score:.2f})."

@@ -98,7 +98,7 @@ def coreset(tokens: Tokens, keep: int, seed: int) -> NDArray[np.intp]:
         seed: of the projection, the first row and the rows that take part.
 
     Returns:
-        (keep,) indices, ascending.
+        At most `keep` indices, ascending; fewer where rows repeat.
     """
     random = np.random.default_rng(seed)
     among = np.arange(len(tokens))
@@ -116,8 +116,11 @@ def coreset(tokens: Tokens, keep: int, seed: int) -> NDArray[np.intp]:
         last = chosen[-1]
         away = squares + squares[last] - 2 * (tokens @ tokens[last])
         np.minimum(nearest, away, out=nearest)
-        chosen.append(int(nearest.argmax()))
-    return among[np.sort(np.asarray(chosen))]
+        farthest = int(nearest.argmax())
+        if nearest[farthest] <= 0:  # every row is chosen, or equals a chosen one
+            break
+        chosen.append(farthest)
+    return np.asarray(among[np.sort(np.asarray(chosen))], np.intp)
 
 
 def save_banks(banks: Mapping[int, MemoryBank]) -> dict[str, NDArray[np.generic]]:

@@ -18,6 +18,10 @@ from blemish.types import Sample
 FORMAT = 1
 HEADER = "detector.json"
 STATE = "state.safetensors"
+_KEYS = {
+    *("name", "options", "parts", "encoder_fingerprint", "seed", "calibration", "references"),
+    "state_sha256",
+}
 
 
 def content(sample: Sample) -> str:
@@ -87,6 +91,12 @@ def read_header(folder: Path) -> dict[str, Any]:
             f"{path} has format {header.get('format') if isinstance(header, dict) else '?'}; this "
             f"version of blemish reads format {FORMAT}. Fit the detector again with this version."
         )
+    missing = _KEYS - set(header)
+    if missing:
+        raise SavedError(
+            f"{path} lacks {', '.join(sorted(missing))}: the folder is damaged. Restore it from a "
+            "copy, or fit the detector again."
+        )
     return header
 
 
@@ -104,6 +114,14 @@ def read_state(folder: Path, header: Mapping[str, Any]) -> dict[str, NDArray[np.
             "Restore it from a copy, or fit the detector again."
         )
     return dict(load(data))
+
+
+def distinct(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples without those whose pixels came before: a picture given twice counts once."""
+    kept: dict[str, Sample] = {}
+    for sample in samples:
+        kept.setdefault(content(sample), sample)
+    return list(kept.values())
 
 
 def described(references: Sequence[Sample]) -> list[dict[str, str]]:

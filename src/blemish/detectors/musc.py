@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from blemish.calibration import FALSE_ALARMS, Calibration
 from blemish.detectors import _saved
 from blemish.detectors._maps import (
     Judged,
+    finite,
     image_score,
     inspect_all,
     with_own_references,
@@ -45,7 +46,8 @@ class MuScOptions(BaseModel):
         size: side in pixels of the square whose area the encoder's input keeps.
         layers: encoder layers, from 1.
         neighbourhoods: sizes r of the patch neighbourhoods that are averaged, odd (LNAMD).
-        others: most pictures that each one is compared with, drawn from the folder by the seed.
+        others: of a larger folder this many pictures and one more are drawn by the seed, so that
+            each of them is compared with this many.
         rescoring: how many pictures with the most similar class token an image score is averaged
             with (RsCIN); 0 for none.
         sigma: Gaussian smoothing of the map, in hundredths of its side.
@@ -57,7 +59,7 @@ class MuScOptions(BaseModel):
 
     size: int | None = Field(None, ge=14, le=4096)
     layers: tuple[int, ...] | None = None
-    neighbourhoods: tuple[int, ...] = (1, 3)
+    neighbourhoods: tuple[Literal[1, 3, 5, 7], ...] = Field((1, 3), min_length=1)
     others: int = Field(32, ge=FEWEST - 1)
     rescoring: int = Field(0, ge=0)
     sigma: float = Field(1.5, ge=0, le=20)
@@ -71,7 +73,8 @@ class _Folder:
 
     Attributes:
         references: id and content hash of each.
-        tokens: (layer, neighbourhood) to the tokens of each picture, (n, D), rows of length 1.
+        tokens: (layer, neighbourhood) to the tokens of each picture with all its views, (n, D),
+            rows of length 1.
         class_tokens: (P, D) float32, rows of length 1.
         scores: (P,) float32 raw image score of each picture against the rest.
     """
@@ -131,7 +134,7 @@ class MuSc:
         Raises:
             ReferencesError: fewer than 8 pictures.
         """
-        known = [*normals, *(f.sample for f in feedback if f.label == "normal")]
+        known = _saved.distinct([*normals, *(f.sample for f in feedback if f.label == "normal")])
         if len(known) < FEWEST:
             raise ReferencesError(
                 f"musc judges the pictures of a folder against each other and needs at least "
@@ -142,21 +145,21 @@ class MuSc:
         if len(known) > self.options.others + 1:
             order = np.random.default_rng(self.seed).permutation(len(known))
             drawn = [known[i] for i in np.sort(order[: self.options.others + 1])]
-        firsts = [s.image for s in drawn]
-        features = self._encode(firsts)
-        tokens: dict[tuple[int, int], list[NDArray[np.float32]]] = {}
-        for f in features:
-            for key, rows in self._tokens(f).items():
-                tokens.setdefault(key, []).append(rows)
-        class_tokens = normalised(np.stack([f.class_token for f in features])[None])
-        folder = _Folder(
-            _saved.described(drawn), tokens, class_tokens, np.zeros(len(drawn), np.float32)
-        )
+        features = iter(self._encode([v for s in drawn for v in s.images]))
+        views = [[next(features) for _ in s.images] for s in drawn]
+        each = [[self._tokens(f) for f in seen] for seen in views]
+        tokens = {
+            key: [np.concatenate([rows[key] for rows in seen]) for seen in each]
+            for key in each[0][0]
+        }
+        class_tokens = normalised(np.stack([seen[0].class_token for seen in views])[None])
+        none = np.zeros(len(drawn), np.float32)
+        folder = _Folder(_saved.described(drawn), tokens, class_tokens, none)
         unscored = self._with(folder, None)
         scores = np.array(
             [
-                image_score([unscored._map(f, without=i)], self.options.top)
-                for i, f in enumerate(features)
+                image_score([unscored._map(f, without=i) for f in seen], self.options.top)
+                for i, seen in enumerate(views)
             ],
             np.float32,
         )
@@ -180,7 +183,7 @@ class MuSc:
         Raises:
             ReferencesError: the detector has not been fitted.
         """
-        return with_own_references(samples, self.fit, self._predict)
+        return with_own_references(samples, self, self._predict)
 
     def _predict(self, samples: Sequence[Sample]) -> list[Inspection]:
         if not samples:
@@ -204,7 +207,7 @@ class MuSc:
         return Judged(maps, raw, {"compared_with": len(hashes) - (own is not None)})
 
     def _encode(self, images: Sequence[Image]) -> list[Features]:
-        return self.encoder.encode(images, layers=self._layers, size=self._size)
+        return finite(self.encoder.encode(images, layers=self._layers, size=self._size))
 
     def _map(self, features: Features, without: int | None) -> AnomalyMap:
         """Mutual scores of one view, averaged over neighbourhoods and layers."""
@@ -265,7 +268,7 @@ class MuSc:
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The fitted detector that `save` wrote, with this one's encoder and options."""
-        tokens = {}
+        tokens: dict[tuple[int, int], list[NDArray[np.float32]]] = {}
         for layer in self._layers:
             for r in self.options.neighbourhoods:
                 owner = arrays[f"owner.{layer}.{r}"]

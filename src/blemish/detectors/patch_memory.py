@@ -22,6 +22,7 @@ from blemish.calibration import FALSE_ALARMS, Calibration
 from blemish.detectors import _augment, _saved
 from blemish.detectors._maps import (
     Judged,
+    finite,
     image_score,
     inspect_all,
     with_own_references,
@@ -132,7 +133,7 @@ class PatchMemory:
         Raises:
             ReferencesError: no normal sample.
         """
-        known = [*normals, *(f.sample for f in feedback if f.label == "normal")]
+        known = _saved.distinct([*normals, *(f.sample for f in feedback if f.label == "normal")])
         if not known:
             raise ReferencesError(
                 "patch-memory compares a part with normal ones, and none came. Give at least one "
@@ -159,15 +160,16 @@ class PatchMemory:
         self, known: Sequence[Sample], features: Sequence[list[Features]]
     ) -> Calibration:
         """Learn the operating point from the references' own scores."""
+        target = self.options.false_alarms
         if len(known) > 1:
             scores = [self._score(f, without=i) for i, f in enumerate(features)]
             rule = f"scores of {len(known)} references, each left out of the bank in turn"
-        else:
-            views = known[0].images
-            copies = [c for view in views for c in _augment.changed_copies(view, self.seed)]
-            scores = [self._score([f]) for f in self._encode(copies)]
-            rule = f"scores of {len(copies)} changed copies of the one reference"
-        return Calibration.from_normals(scores, false_alarms=self.options.false_alarms, rule=rule)
+            return Calibration.from_normals(scores, false_alarms=target, rule=rule)
+        views = known[0].images
+        copies = [c for view in views for c in _augment.changed_copies(view, self.seed)]
+        scores = [self._score([f]) for f in self._encode(copies)]
+        rule = f"scores of {len(copies)} changed copies of the one reference"
+        return Calibration.from_copies(scores, false_alarms=target, rule=rule)
 
     def predict(self, samples: Sequence[Sample]) -> list[Inspection]:
         """Inspect samples; see `blemish.types.Detector`.
@@ -178,7 +180,7 @@ class PatchMemory:
         Raises:
             ReferencesError: the detector has not been fitted, and a sample has no references.
         """
-        return with_own_references(samples, self.fit, self._predict)
+        return with_own_references(samples, self, self._predict)
 
     def _predict(self, samples: Sequence[Sample]) -> list[Inspection]:
         if not samples:
@@ -198,7 +200,7 @@ class PatchMemory:
         return Judged(maps, image_score(maps, self.options.top), {"nearest_reference": nearest})
 
     def _encode(self, images: Sequence[Image]) -> list[Features]:
-        return self.encoder.encode(images, layers=self._layers, size=self._size)
+        return finite(self.encoder.encode(images, layers=self._layers, size=self._size))
 
     def _map(self, features: Features, without: int | None = None) -> AnomalyMap:
         """Equation 2 for one view, at the working scale."""
