@@ -66,7 +66,7 @@ def check_make(words: list[str]) -> str:
 
 def check_script(words: list[str]) -> str:
     """A script must be a file, and know its options."""
-    script = ROOT / next(word for word in words if "scripts/" in word)
+    script = ROOT / next(word for word in words if re.match(r"(scripts|benchmarks)/", word))
     if not script.is_file():
         return f"no file {script.name}"
     text = script.read_text(encoding="utf-8")
