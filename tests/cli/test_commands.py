@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import blemish as package
+from blemish.calibration import FALSE_ALARMS
 
 Blemish = Callable[..., Any]
 
@@ -61,7 +62,7 @@ def test_calibrate_moves_a_run(blemish: Blemish, ten: Path) -> None:
     blemish("inspect", "parts", "--detector", "darkness", "--out", "run")
     said = blemish("calibrate", "run", "--false-alarms", "0.0005")
     assert said.code == 0
-    assert "False alarm target 0.02 -> 0.0005" in said.out
+    assert f"False alarm target {FALSE_ALARMS} -> 0.0005" in said.out
     assert "anomalous: 2 -> 1" in said.out
     assert "normal: 8 -> 9" in said.out
 

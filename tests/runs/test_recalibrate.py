@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from blemish import rle
-from blemish.calibration import Calibration
+from blemish.calibration import FALSE_ALARMS, Calibration
 from blemish.errors import InputError, OptionError, SavedError
 from blemish.runs import folder, recalibrate, run, sources
 
@@ -70,7 +70,7 @@ def test_kept_maps_give_new_regions(inspected: Callable[..., Path]) -> None:
 def test_without_maps_it_says_which_pictures_are_not_marked(inspected: Callable[..., Path]) -> None:
     out = inspected()
     recalibrate.move(out, STRICT)
-    moved = recalibrate.move(out, 0.02)
+    moved = recalibrate.move(out, FALSE_ALARMS)
     assert moved.unmarked == ("7.png",)
     assert any("without --maps: 7.png" in line for line in moved.lines())
     assert rows(out)["7.png"]["verdict"] == "anomalous"
@@ -106,7 +106,7 @@ def test_there_and_back_changes_nothing(inspected: Callable[..., Path]) -> None:
     out = inspected(keep_maps=True)
     before = rows(out)
     recalibrate.move(out, LOOSE)
-    recalibrate.move(out, 0.02)
+    recalibrate.move(out, FALSE_ALARMS)
     after = rows(out)
     for name in ("verdict", "score", "raw_score", "sha256"):
         assert {i: row[name] for i, row in after.items()} == {
@@ -164,7 +164,7 @@ def test_a_saved_detector_moves_in_its_header_alone(stub: ModuleType, tmp_path: 
     assert {**after, "calibration": None} == {**header, "calibration": None}
     assert Calibration.from_json(after["calibration"]) == moved.after
     assert moved.after.threshold < moved.before.threshold
-    assert moved.lines()[0].startswith("False alarm target 0.02 -> 0.1;")
+    assert moved.lines()[0].startswith(f"False alarm target {FALSE_ALARMS} -> 0.1;")
 
 
 def test_what_cannot_be_moved_is_refused(tmp_path: Path, inspected: Callable[..., Path]) -> None:

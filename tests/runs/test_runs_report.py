@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from blemish.calibration import Calibration
 from blemish.runs import folder, report, run, sources
 
 
@@ -37,7 +39,8 @@ def test_it_shows_every_picture_with_heat_and_marks(out: Path) -> None:
     assert "top left" in pieces["3.png"]
     assert "Label" in pieces["3.png"]
     assert "bad.png" in page.split("Could not be inspected")[1]
-    assert "raw score 0.1982" in page
+    point = Calibration.from_json(json.loads((out / "run.json").read_text())["calibration"])
+    assert f"raw score {point.threshold:.4g}" in page
 
 
 def test_a_picture_that_is_gone_or_changed_shows_its_overlay(
