@@ -40,7 +40,11 @@ LOWEST = 0.3
 
 
 class MuScOptions(BaseModel):
-    """Options of `musc`. Defaults were chosen on procedural parts.
+    """Options of `musc`.
+
+    Size, layers, sigma and top are those of `patch-memory`, chosen there. The paper compares every
+    picture, over neighbourhoods 1, 3 and 5, and rescores; the defaults take fewer, to bear two
+    cores, and what that costs is not measured yet (docs/measurements.md).
 
     Attributes:
         size: side in pixels of the square whose area the encoder's input keeps.
