@@ -46,7 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"name": name, **settings})
         return Corners(name)
 
-    monkeypatch.setattr(build, "_encoder", encoder)
+    monkeypatch.setattr(build, "encoder", encoder)
     return calls
 
 
@@ -260,7 +260,7 @@ def test_a_saved_detector_takes_no_options(saved: Path) -> None:
 def test_a_detector_saved_with_other_weights_is_refused(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "_encoder", lambda name, **settings: Corners(name, "corners:2"))
+    monkeypatch.setattr(build, "encoder", lambda name, **settings: Corners(name, "corners:2"))
     with pytest.raises(
         SavedError, match=r"corners:1, this one is corners:2\. Load it with the same"
     ):

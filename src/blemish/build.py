@@ -31,7 +31,8 @@ def load(
             "int8" on the CPU.
         batch_size: images a pass of the encoder; its own choice where None.
         seed: of everything random.
-        options: the detector's own options and its parts, such as encoder="efficientnet-lite0".
+        options: the detector's own options and its parts, such as encoder="efficientnet-lite0"; a
+            part may also be a ready object.
 
     Raises:
         OptionError: an unknown name, option, device or dtype, or a wrong value.
@@ -63,7 +64,9 @@ def _assemble(
     if batch_size is not None and batch_size < 1:
         raise OptionError(f"batch_size is {batch_size}; expected at least 1.")
     built = {
-        part: _encoder(str(choice), device=where, dtype=kind, **size)
+        part: encoder(choice, device=where, dtype=kind, **size)
+        if isinstance(choice, str)
+        else choice
         for part, choice in parts.items()
     }
     return cast(Detector, registry.resolve(entry.target)(**built, options=checked, seed=seed))
@@ -97,7 +100,8 @@ def _restore(
     return cast(Detector, cast(Any, blank).restore(saved, state))
 
 
-def _encoder(name: str, **settings: Any) -> Encoder:
+def encoder(name: str, **settings: Any) -> Encoder:
+    """An encoder by its registered name; `settings` are device, dtype and batch_size."""
     entry = registry.encoder(name)
     return cast(Encoder, registry.resolve(entry.target)(entry.name, **settings))
 

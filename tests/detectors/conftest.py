@@ -90,10 +90,11 @@ def broken() -> Sample:
 
 @pytest.fixture(scope="session")
 def patch_memory(cells: Encoder) -> Callable[..., PatchMemory]:
-    """Builds the detector on the stand-in encoder, with options."""
+    """Builds the detector on the stand-in encoder, with options; references not turned."""
 
     def build(encoder: Encoder = cells, seed: int = 0, **options: Any) -> PatchMemory:
-        return PatchMemory(encoder=encoder, options=PatchMemoryOptions(**options), seed=seed)
+        checked = PatchMemoryOptions(**{"augment": "none", **options})
+        return PatchMemory(encoder=encoder, options=checked, seed=seed)
 
     return build
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 import blemish
 from blemish import build, registry
@@ -35,7 +36,7 @@ def entry(request: pytest.FixtureRequest) -> registry.DetectorEntry:
 def load(entry: registry.DetectorEntry, cells: Encoder) -> Iterator[Load]:
     """`blemish.load` of this detector, or of a folder, on the stand-in encoder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "_encoder", lambda name, **settings: cells)
+        patch.setattr(build, "encoder", lambda name, **settings: cells)
         yield lambda name=entry.name, **options: blemish.load(name, device="cpu", **options)
 
 
@@ -72,7 +73,8 @@ def test_the_record_is_sensible(entry: registry.DetectorEntry) -> None:
 
 def test_every_option_has_a_line_in_the_docstring(entry: registry.DetectorEntry) -> None:
     model = registry.resolve(entry.options)
-    described = re.findall(r"^ {8}(\w+): \S", model.__doc__, re.MULTILINE)
+    documents = [c.__doc__ for c in reversed(model.__mro__) if issubclass(c, BaseModel)][1:]
+    described = re.findall(r"^ {8}(\w+): \S", "\n".join(documents), re.MULTILINE)
     assert described == list(model.model_fields)
     assert model.model_config["extra"] == "forbid"
     assert model.model_config["frozen"]

@@ -274,7 +274,7 @@ def test_the_fingerprint_tells_what_would_change_a_result(
 
 @pytest.fixture
 def load(cells: Encoder, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Any]:
-    monkeypatch.setattr(build, "_encoder", lambda name, **settings: cells)
+    monkeypatch.setattr(build, "encoder", lambda name, **settings: cells)
     return blemish.load
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from blemish import weights
+from blemish.encoders._batches import grid_of
 from blemish.encoders.dinov2 import Dinov2, torch_model
 from blemish.errors import OptionError
 
@@ -54,7 +55,7 @@ def test_every_layer_equals_transformers(height: int, width: int) -> None:
     table = tiny()
     image = picture(height, width)
     encoder = Dinov2("tiny", weights=table)
-    rows, columns = encoder.grid(height, width, 98)
+    rows, columns = grid_of(image, 98, 14)
     (found,) = encoder.encode([image], layers=[1, 3], size=98)
     for layer in (1, 3):
         want = reference(table, image, rows, columns, layer)
@@ -69,7 +70,7 @@ def test_the_embedded_weights_equal_transformers() -> None:
     table = weights.tensors("dinov2-small")
     image = picture(120, 160)
     encoder = Dinov2()
-    rows, columns = encoder.grid(120, 160, 126)
+    rows, columns = grid_of(image, 126, 14)
     (found,) = encoder.encode([image], layers=[9], size=126)
     want = reference(table, image, rows, columns, 9)
     np.testing.assert_allclose(found.patches[9].reshape(-1, 384), want[1:], atol=2e-3, rtol=1e-3)
@@ -109,7 +110,7 @@ def test_order_and_batches_do_not_matter() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(300, 300), (100, 400), (37, 911), (1, 5000)])
 def test_the_grid_keeps_area_and_aspect(height: int, width: int) -> None:
-    rows, columns = Dinov2("tiny", weights=tiny()).grid(height, width, 336)
+    rows, columns = grid_of(np.zeros((height, width, 3), np.uint8), 336, 14)
     assert rows * columns <= 1.15 * 24**2
     if max(height / width, width / height) < 20:
         assert rows * columns >= 0.85 * 24**2

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from blemish import weights as weights_table
 from blemish.encoders import _vit_onnx
-from blemish.errors import OptionError
+from blemish.encoders._batches import Grid, check_dtype, checked, grid_of, in_batches
 from blemish.images import resize
 from blemish.types import Features, Image
 
 PATCH = 14
-Grid = tuple[int, int]
 
 
 class Dinov2:
@@ -55,10 +54,7 @@ class Dinov2:
         weights: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
         offered = ("float32", "int8") if device == "cpu" else ("float32", "float16", "bfloat16")
-        if dtype not in offered:
-            raise OptionError(
-                f"{name} has no dtype '{dtype}' on {device}; it has {', '.join(offered)}."
-            )
+        check_dtype(name, dtype, device, offered)
         self.name = name
         self.device = device
         self.dtype = dtype
@@ -71,13 +67,6 @@ class Dinov2:
             int(key.split(".")[2]) for key in self._weights if key.startswith("encoder.layer.")
         )
         self._run = lru_cache(maxsize=4)(self._onnx if device == "cpu" else self._torch)
-
-    def grid(self, height: int, width: int, size: int) -> Grid:
-        """Rows and columns of patches for an image: its aspect ratio, the area of size x size."""
-        scale = size / (PATCH * (height * width) ** 0.5)
-        most = (size // PATCH) ** 2  # of a side, for pictures as thin as a line
-        rows, columns = (min(max(1, round(s * scale)), most) for s in (height, width))
-        return rows, columns
 
     def encode(
         self, images: Sequence[Image], *, layers: Sequence[int], size: int
@@ -93,27 +82,21 @@ class Dinov2:
         Raises:
             OptionError: a layer or size that the encoder does not have.
         """
-        wanted = tuple(sorted(set(layers)))
-        if not wanted or wanted[0] < 1 or wanted[-1] > self.depth:
-            raise OptionError(f"Layers {list(layers)} came; {self.name} has 1 to {self.depth}.")
-        if size < PATCH:
-            raise OptionError(f"Size {size} came; {self.name} needs at least {PATCH} pixels.")
-        groups: dict[Grid, list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(self.grid(image.shape[0], image.shape[1], size), []).append(index)
+        wanted = checked(self.name, layers, self.depth, size, PATCH)
         run = self._run(wanted)
-        found: dict[int, Features] = {}
-        for grid, members in groups.items():
-            for start in range(0, len(members), self.batch_size):
-                batch = members[start : start + self.batch_size]
-                pixels = np.stack([_patches(images[i], grid) for i in batch])
-                tokens = run(pixels, grid)
-                for place, index in enumerate(batch):
-                    found[index] = Features(
-                        tokens[wanted[-1]][place, 0],
-                        {k: tokens[k][place, 1:].reshape(*grid, -1) for k in wanted},
-                    )
-        return [found[i] for i in range(len(images))]
+
+        def batch(some: list[Image], grid: Grid) -> list[Features]:
+            tokens = run(np.stack([_patches(image, grid) for image in some]), grid)
+            return [
+                Features(
+                    tokens[wanted[-1]][place, 0],
+                    {k: tokens[k][place, 1:].reshape(*grid, -1) for k in wanted},
+                )
+                for place in range(len(some))
+            ]
+
+        grids = [grid_of(image, size, PATCH) for image in images]
+        return in_batches(images, grids, self.batch_size, batch)
 
     def _position_for(self, grid: Grid) -> NDArray[np.float32]:
         """(1, h * w, D) float32: the position embedding, interpolated as the publisher does."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish import weights as weights_table
-from blemish.errors import OptionError
+from blemish.encoders._batches import Grid, check_dtype, checked, grid_of, in_batches
 from blemish.images import resize
 from blemish.types import Features, Image
 
@@ -23,6 +23,8 @@ STRIDED = frozenset({1, 3, 5, 11})
 """Blocks that halve the resolution."""
 STRIDES = (2, 4, 8, 16, 16, 32, 32)
 """Pixels a patch, by layer."""
+CELL = STRIDES[-1]
+"""Sides are multiples of this many pixels, so that every layer's grid fits."""
 _EPSILON = 1e-3
 _MEAN, _STD = 127.0, 128.0  # the publisher's scaling of raw pixels
 
@@ -55,10 +57,7 @@ class EfficientNetLite:
         weights: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
         offered = ("float32",) if device == "cpu" else ("float32", "float16", "bfloat16")
-        if dtype not in offered:
-            raise OptionError(
-                f"{name} has no dtype '{dtype}' on {device}; it has {', '.join(offered)}."
-            )
+        check_dtype(name, dtype, device, offered)
         self.name = name
         self.device = device
         self.batch_size = batch_size
@@ -83,26 +82,21 @@ class EfficientNetLite:
         """
         import torch
 
-        wanted = tuple(sorted(set(layers)))
-        if not wanted or wanted[0] < 1 or wanted[-1] > len(STAGES):
-            raise OptionError(f"Layers {list(layers)} came; {self.name} has 1 to {len(STAGES)}.")
-        if size < 32:
-            raise OptionError(f"Size {size} came; {self.name} needs at least 32 pixels.")
-        groups: dict[tuple[int, int], list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(_sides(image.shape[0], image.shape[1], size), []).append(index)
-        found: dict[int, Features] = {}
-        for sides, members in groups.items():
-            for start in range(0, len(members), self.batch_size):
-                batch = members[start : start + self.batch_size]
-                pixels = np.stack([resize(images[i], *sides) for i in batch])
-                with torch.inference_mode():
-                    maps = self._forward(torch.from_numpy(pixels), wanted)
-                arrays = {k: m.float().cpu().numpy().transpose(0, 2, 3, 1) for k, m in maps.items()}
-                for place, index in enumerate(batch):
-                    patches = {k: np.ascontiguousarray(a[place]) for k, a in arrays.items()}
-                    found[index] = Features(patches[wanted[-1]].mean((0, 1)), patches)
-        return [found[i] for i in range(len(images))]
+        wanted = checked(self.name, layers, len(STAGES), size, CELL)
+
+        def batch(some: list[Image], grid: Grid) -> list[Features]:
+            pixels = np.stack([resize(image, CELL * grid[0], CELL * grid[1]) for image in some])
+            with torch.inference_mode():
+                maps = self._forward(torch.from_numpy(pixels), wanted)
+            arrays = {k: m.float().cpu().numpy().transpose(0, 2, 3, 1) for k, m in maps.items()}
+            patches = [
+                {k: np.ascontiguousarray(a[place]) for k, a in arrays.items()}
+                for place in range(len(some))
+            ]
+            return [Features(p[wanted[-1]].mean((0, 1)), p) for p in patches]
+
+        grids = [grid_of(image, size, CELL) for image in images]
+        return in_batches(images, grids, self.batch_size, batch)
 
     def _forward(self, pixels: Any, layers: Sequence[int]) -> dict[int, Any]:
         """(B, H, W, 3) uint8 to (B, C, h, w) for each layer."""
@@ -123,14 +117,6 @@ class EfficientNetLite:
             if layer in layers:
                 kept[layer] = x
         return kept
-
-
-def _sides(height: int, width: int, size: int) -> tuple[int, int]:
-    """Multiples of 32 that keep the aspect ratio as nearly as they can."""
-    scale = size / (32 * (height * width) ** 0.5)
-    most = (size // 32) ** 2  # of a side, for pictures as thin as a line
-    rows, columns = (min(max(1, round(s * scale)), most) for s in (height, width))
-    return 32 * rows, 32 * columns
 
 
 def _folded(
