@@ -29,7 +29,7 @@ from blemish.detectors.patch_memory import PatchMemory
 
 SHOTS = (1, 2, 4, 8, 16)
 TARGETS = (0.02, 0.05, 0.1)
-SCALES, WEIGHTS = (0.12, 0.18, 0.24), (2.0, 4.0, 8.0)
+SCALES, WEIGHTS = (0.08, 0.12, 0.18), (4.0, 8.0, 16.0)
 Scores = tuple[Calibration, NDArray[np.float64], NDArray[np.float64]]
 
 

@@ -5,6 +5,8 @@
     python benchmarks/few_shot.py cells                             solar cells, mono and poly
 
 --shots 1,4,16  --seeds 3  --encoder NAME  --dtype int8  --set key=value ...  --detector musc
+--by-kind adds the pixel AUROC of each kind of defect; --defective 0.2 makes a folder for musc in
+which that share of the pictures is defective: the good ones to draw from join it.
 
 References are drawn by the seed from train/good (tiles), from parts of their own (procedural), or
 from the functional cells; the test pictures are the same for every seed. An image is encoded once
@@ -161,7 +163,34 @@ def pixel_auroc(maps: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.
     return float(below.mean() / 2 / normal.size)
 
 
-def figures(data: Set, detector: Any) -> dict[str, float]:
+def mixed(data: Set, share: float) -> Set:
+    """All good pictures, and so many of the defective ones that they make up this share."""
+    good = [Example(s, "normal", np.zeros(s.image.shape[:2], bool)) for s in data.pool]
+    good += [e for e in data.test if e.label == "normal"]
+    bad = [e for e in data.test if e.label == "anomalous"]
+    count = min(len(bad), round(len(good) * share / (1 - share)))
+    drawn = np.random.default_rng(0).permutation(len(bad))[:count]
+    return Set(data.name, [], good + [bad[i] for i in np.sort(drawn)])
+
+
+def by_kind(found: Sequence[Any], test: Sequence[Example]) -> dict[str, float]:
+    """Pixel AUROC of each kind of defect against all normal pixels, and its share of pixels."""
+    pairs = [
+        (f.anomaly_map[::STEP, ::STEP], e.mask[::STEP, ::STEP], e.kind)
+        for f, e in zip(found, test, strict=True)
+        if e.mask is not None and (e.mask.any() or e.label == "normal")
+    ]
+    normal = np.sort(np.concatenate([m[~k] for m, k, _ in pairs]))
+    every = sum(int(k.sum()) for _, k, _ in pairs)
+    rows = {}
+    for kind in sorted({name for _, k, name in pairs if k.any()}):
+        odd = np.concatenate([m[k] for m, k, name in pairs if name == kind])
+        rows[f"pixel, {kind}"] = float(np.searchsorted(normal, odd).mean() / normal.size)
+        rows[f"share, {kind}"] = odd.size / every
+    return rows
+
+
+def figures(data: Set, detector: Any, kinds: bool) -> dict[str, float]:
     found = []
     for start in range(0, len(data.test), 8):
         found += detector.predict([e.sample for e in data.test[start : start + 8]])
@@ -182,6 +211,7 @@ def figures(data: Set, detector: Any) -> dict[str, float]:
     maps, masks = zip(*usable, strict=True) if usable else ((), ())
     if any(m.any() for m in masks):
         result |= {"pixel": pixel_auroc(maps, masks), "AU-PRO": au_pro(maps, masks)}
+        result |= by_kind(found, data.test) if kinds else {}
     return result
 
 
@@ -197,7 +227,8 @@ def run(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     )
     base: Any = first
     layers = {k for v in variants for k in v.get("layers", ())} | set(base._layers)
-    for data in source:
+    for whole in source:
+        data = mixed(whole, args.defective) if args.defective else whole
         memory = Remembering(base.encoder, sorted(layers))
         for variant, shots in itertools.product(variants, map(int, args.shots.split(","))):
             for seed in range(args.seeds):
@@ -212,14 +243,15 @@ def run(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
                     drawn = np.random.default_rng(seed).permutation(len(data.pool))[:shots]
                     ready = blank.fit([data.pool[i] for i in drawn])
                 row = {"set": data.name, "variant": json.dumps(variant), "shots": shots}
-                row |= {"seed": seed, **figures(data, ready)}
+                row |= {"seed": seed, **figures(data, ready, args.by_kind)}
                 rows.append(row)
                 if args.verbose:
                     print(row, f"{time.perf_counter() - clock:.1f} s", flush=True)
 
 
 def table(rows: Sequence[dict[str, Any]], pooled: bool) -> None:
-    names = ("image", "pixel", "AU-PRO", "right", "false alarms", "missed", "unsure")
+    named = ("image", "pixel", "AU-PRO", "right", "false alarms", "missed", "unsure")
+    names = [*named, *sorted({n for r in rows for n in r if n[:6] in ("pixel,", "share,")})]
     print("| set | variant | shots | " + " | ".join(names) + " |")
     print("|---|---|---|" + "---|" * len(names))
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -252,6 +284,8 @@ def main() -> None:
     ask.add_argument("--seeds", type=int, default=3)
     ask.add_argument("--set", dest="options", nargs="*", default=[], help="options of every run")
     ask.add_argument("--try", dest="try_", action="append", help="one variant: 'key=value ...'")
+    ask.add_argument("--by-kind", action="store_true", help="pixel AUROC of each kind of defect")
+    ask.add_argument("--defective", type=float, help="share of a mixed folder, such as 0.2")
     ask.add_argument("--verbose", action="store_true")
     ask.add_argument("--csv", help="also write every row here")
     args = ask.parse_args()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import PIL.Image
 import pytest
@@ -13,6 +16,8 @@ from blemish.synthesis.procedural import make_part
 # The same examples every time and no time limit: a slow machine must not fail a test.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+DARKNESS = Path(__file__).with_name("darkness.py")
 
 
 @pytest.fixture
@@ -25,3 +30,21 @@ def parts(tmp_path: Path) -> Path:
     broken = make_part("woven", 100, defect="hole").sample.image
     PIL.Image.fromarray(broken).save(tmp_path / "part.png")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def stub() -> ModuleType:
+    """The module `darkness`: a detector without weights, and pictures for it."""
+    spec = importlib.util.spec_from_file_location("darkness", DARKNESS)
+    assert spec
+    assert spec.loader
+    module = sys.modules["darkness"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def ten(stub: ModuleType, tmp_path: Path) -> Path:
+    """A folder of ten pictures, two of them with a dark spot."""
+    folder: Path = stub.draw_parts(tmp_path / "parts")
+    return folder

@@ -15,14 +15,18 @@ BASE = {
     *("types", "errors", "settings", "images", "places", "rle", "classes"),
     *("registry", "weights", "calibration"),
 }
-FREE_OF_EACH_OTHER = {"encoders", "regions", "synthesis", "report"}
+FREE_OF_EACH_OTHER = {"encoders", "regions", "synthesis", "datasets", "metrics", "report"}
 MAY_IMPORT = {
     **{room: BASE for room in BASE},
     **{room: BASE | {room} for room in FREE_OF_EACH_OTHER},
     "detectors": BASE | {"regions", "detectors"},
     "build": BASE,
     "runs": BASE | {"build", "regions", "report", "runs", "__init__"},
-    "cli": BASE | FREE_OF_EACH_OTHER | {"detectors", "build", "runs", "cli", "__init__"},
+    "benchmark": BASE
+    | {"datasets", "synthesis", "metrics", "report", "build", "runs", "benchmark", "__init__"},
+    "cli": BASE
+    | FREE_OF_EACH_OTHER
+    | {"detectors", "build", "runs", "benchmark", "cli", "__init__"},
     "__init__": BASE | {"build"},
 }
 BY_NAME = FREE_OF_EACH_OTHER | {"detectors"}

@@ -32,11 +32,11 @@ FALSE_ALARMS = 0.05
 UNSURE = (0.4, 0.6)
 """Calibrated scores inside this band give the verdict "unsure": a chance of a normal part scoring
 so high between 2/3 and 3/2 of the false alarm target."""
-PRIOR_SCALE = 0.18
-PRIOR_DF = 4.0
+PRIOR_SCALE = 0.12
+PRIOR_DF = 8.0
 """Prior of the scale of log scores, and its weight in references."""
-COPIES_SHIFT = 0.25
-COPIES_SCALE = 0.41
+COPIES_SHIFT = 0.10
+COPIES_SCALE = 0.45
 COPIES_DF = 21.0
 """What changed copies of one reference say of further parts: those score higher by this logarithm,
 give or take this scale, over 22 references. These and the prior come from procedural parts

@@ -3,9 +3,11 @@
     BlemishError
     ├── InputError        a file, image, sample or folder that cannot be used
     │   ├── ImageError    a picture that cannot be read (missing, broken, too large, wrong type)
-    │   └── ReferencesError normal images missing, too few, or not usable together
+    │   ├── ReferencesError normal images missing, too few, or not usable together
+    │   └── DatasetError  a data set whose layout is unknown, or whose files contradict each other
     ├── OptionError       an option, name or setting that does not exist or has a wrong value
     ├── WeightsError      weights that are missing, cannot be fetched, or fail their checksum
+    ├── UndefinedMetricError a figure that these labels or scores do not define
     ├── MissingExtraError an optional dependency that is not installed
     ├── SavedError        a saved detector or run folder of another version, or damaged
     └── OutputError       a result that cannot be written
@@ -35,12 +37,20 @@ class ReferencesError(InputError):
     """Normal images that are missing, too few, or not usable together."""
 
 
+class DatasetError(InputError):
+    """A data set whose layout is unknown, or whose files contradict each other."""
+
+
 class OptionError(BlemishError):
     """An option, name or setting that does not exist or has a wrong value."""
 
 
 class WeightsError(BlemishError):
     """Weights that are missing, cannot be fetched, or do not match their checksum."""
+
+
+class UndefinedMetricError(BlemishError):
+    """A figure that is not defined for these labels or scores, such as one class only."""
 
 
 class MissingExtraError(BlemishError):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import stat
 import threading
 import warnings
@@ -71,6 +72,8 @@ _SIGNED = 2
 
 # Pillow's warnings can only be silenced for the whole process, so one thread decodes at a time.
 _DECODING = threading.Lock()
+_WARNED: list[str] = []
+_log = logging.getLogger(__name__)
 
 
 def read_image(path: str | Path) -> Image:
@@ -125,6 +128,42 @@ def decode_image(data: bytes, name: str) -> Image:
     Raises:
         ImageError: the data is empty, too large, broken or no picture.
     """
+    image: Image = _decoded(data, name, lambda picture: _rgb(picture, name))
+    return image
+
+
+def read_mask(path: str | Path) -> NDArray[np.uint16]:
+    """Read the truth of a picture's pixels: the values as stored, 0 where nothing is wrong.
+
+    A palette gives its indices, several channels their largest value. A JPEG (HyperKvasir) is cut
+    at half its range, because compression leaves faint traces beside every edge.
+
+    Args:
+        path: a file in one of the formats of IMAGE_SUFFIXES.
+
+    Returns:
+        (H, W) uint16, the stored values.
+
+    Raises:
+        ImageError: the file is missing, empty, too large, broken or no picture.
+    """
+    mask: NDArray[np.uint16] = _decoded(read_bytes(path), str(path), _stored)
+    return mask
+
+
+def _stored(picture: PIL.Image.Image) -> NDArray[np.uint16]:
+    values = np.asarray(picture if picture.mode != "1" else picture.convert("L"))
+    if values.ndim == 3:
+        # Transparency says where a picture is drawn, not where a part is broken.
+        channels = [i for i, band in enumerate(picture.getbands()) if band != "A"]
+        values = values[:, :, channels].max(axis=2)
+    if picture.format == "JPEG":
+        values = np.where(values > 127, values, 0)
+    return np.asarray(values, np.uint16)
+
+
+def _decoded(data: bytes, name: str, convert: Callable[[PIL.Image.Image], Any]) -> Any:
+    """Check, open and decode a picture, and convert it while its decoder's guards are up."""
     _check_size(len(data), name)
     kind = _kind(data)
     if not kind:
@@ -146,7 +185,7 @@ def decode_image(data: bytes, name: str) -> Image:
                 _check_header(picture, name)
                 picture.load()
                 ImageOps.exif_transpose(picture, in_place=True)
-                return _rgb(picture, name)
+                return convert(picture)
     except ImageError:
         raise
     except PIL.Image.DecompressionBombError:
@@ -289,6 +328,17 @@ def _rgb(picture: PIL.Image.Image, name: str) -> Image:
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
+def _warn_of_12_bits(name: str) -> None:
+    """Once a program: a folder of such pictures needs no thousand lines."""
+    if not _WARNED:
+        _WARNED.append(name)
+        _log.warning(
+            "%s has 16 bits but uses at most 12 of them, so that it comes out dark. Let the camera "
+            "or its driver scale to 16 bits. Further pictures like it are not mentioned.",
+            name,
+        )
+
+
 def _grey(picture: PIL.Image.Image, name: str) -> NDArray[np.uint8]:
     """(H, W) uint8 of a picture with one 16-bit or floating point sample a pixel."""
     tags = getattr(picture, "tag_v2", {})
@@ -305,6 +355,8 @@ def _grey(picture: PIL.Image.Image, name: str) -> NDArray[np.uint8]:
         grey = np.rint(scaled, out=scaled).astype(np.uint8)
     else:
         bits = tags.get(_BITS, (16,))[0]
+        if bits == 16 and 256 <= samples.max() < 4096:
+            _warn_of_12_bits(name)
         grey = (samples >> (bits - 8)).astype(np.uint8)
     # Pillow inverts TIFFs whose white is 0 at 8 bits only.
     return 255 - grey if tags.get(_PHOTOMETRIC) == 0 else grey

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +15,6 @@ from blemish import registry
 from blemish.cli import main
 from blemish.registry import DetectorEntry
 
-STUB = Path(__file__).parents[1] / "runs" / "darkness.py"
-
 
 @dataclass(frozen=True)
 class Said:
@@ -26,17 +23,6 @@ class Said:
     code: int
     out: str
     err: str
-
-
-@pytest.fixture(scope="session")
-def stub() -> ModuleType:
-    """The module `darkness`: a detector without weights, and pictures for it."""
-    spec = importlib.util.spec_from_file_location("darkness", STUB)
-    assert spec
-    assert spec.loader
-    module = sys.modules["darkness"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -76,11 +62,4 @@ def blemish(
 def good(stub: ModuleType, tmp_path: Path) -> Path:
     """A folder of three good parts."""
     folder: Path = stub.draw_parts(tmp_path / "good", 3)
-    return folder
-
-
-@pytest.fixture
-def ten(stub: ModuleType, tmp_path: Path) -> Path:
-    """A folder of ten pictures, two of them with a dark spot."""
-    folder: Path = stub.draw_parts(tmp_path / "parts")
     return folder

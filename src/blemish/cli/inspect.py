@@ -192,22 +192,27 @@ def _fitted(
             return detector.fit(sources.references(normal, class_name))
     if registry.detector(detector.name).needs == "folder":
         with screen.waiting(f"Comparing {len(items)} pictures with each other"):
-            return detector.fit(_readable(items, class_name))
+            return detector.fit(_readable(items, class_name, getattr(detector, "most", None)))
     return detector
 
 
-def _readable(items: Sequence[Item], class_name: str) -> list[Sample]:
-    """All pictures but the broken ones, which the run reports."""
+def _readable(items: Sequence[Item], class_name: str, most: int | None) -> list[Sample]:
+    """The pictures of a folder but the broken ones, which the run reports.
+
+    Of more than a detector takes, some are read: a folder of photos may not fit into the memory.
+    """
     from blemish.images import read_image
     from blemish.types import Sample
 
-    samples = []
-    for item in items:
+    samples: dict[str, Sample] = {}
+    for item in sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest()):
+        if len(samples) == most:
+            break
         try:
-            samples.append(Sample(read_image(item.path), class_name, id=item.id))
+            samples[item.id] = Sample(read_image(item.path), class_name, id=item.id)
         except ImageError:
             continue
-    return samples
+    return [samples[item.id] for item in items if item.id in samples]
 
 
 def _out(source: Sequence[str], detector: Detector) -> Path:

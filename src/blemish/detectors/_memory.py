@@ -40,7 +40,7 @@ class MemoryBank:
             (Q,) float32 in [0, 2], 0 for a patch that the bank holds.
         """
         tokens = self.tokens if without is None else self.tokens[self.owner != without]
-        return 1 - best_similarity(queries, tokens)
+        return np.maximum(1 - best_similarity(queries, tokens), 0)  # rounding may go below 0
 
     def thinned(self, keep: int, seed: int) -> MemoryBank:
         """At most `keep` rows, chosen by greedy k-centre (PatchCore, 2106.08265, section 3.2)."""

@@ -96,11 +96,16 @@ class MuSc(PatchDetector[MuScOptions, _Folder]):
         "as references to patch-memory (on the command line: --normal)."
     )
 
+    @property
+    def most(self) -> int:
+        """Pictures that `fit` takes; of more it draws this many by the seed."""
+        return self.options.others + 1
+
     def _learn(self, known: Sequence[Sample]) -> tuple[_Folder, Calibration]:
         drawn = list(known)
-        if len(known) > self.options.others + 1:
+        if len(known) > self.most:
             order = np.random.default_rng(self.seed).permutation(len(known))
-            drawn = [known[i] for i in np.sort(order[: self.options.others + 1])]
+            drawn = [known[i] for i in np.sort(order[: self.most])]
         views = self._encode_views(drawn)
         each = [[self._tokens(f) for f in seen] for seen in views]
         tokens = {

@@ -149,6 +149,8 @@ def _photo(image: Image, height: int, width: int) -> str:
     JPEG: WebP is half the size, and takes ten times as long to write.
     """
     picture = Pillow.fromarray(image)
+    # The page stretches a picture that has fewer pixels than the place for it.
+    width, height = min(width, picture.width), min(height, picture.height)
     for share, quality in ((1.0, 75), (1.0, 55), (0.7, 55), (0.4, 30)):
         size = (max(1, round(width * share)), max(1, round(height * share)))
         small = picture.resize(size, Pillow.Resampling.BICUBIC, reducing_gap=2.0)

@@ -48,11 +48,13 @@ def overlay(
     shrink_or_grow = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     canvas = cv2.resize(image, (width, height), interpolation=shrink_or_grow)
     if scores is not None:
-        stretched = cv2.resize(scores, (width, height), interpolation=cv2.INTER_LINEAR)
-        layer = heatmap_layer(np.asarray(stretched, np.float32))
-        alpha = layer[..., 3:].astype(np.float32) / 255
-        canvas = np.rint(canvas + (layer[..., :3] - canvas.astype(np.float32)) * alpha)
-        canvas = canvas.astype(np.uint8)
+        steps = cv2.resize(_steps(scores), (width, height), interpolation=cv2.INTER_LINEAR)
+        if steps.max() > 102:  # a score of 0.4, up to which nothing is painted
+            paint, alpha = np.split(_palette(), (3,), axis=1)
+            laid = np.rint(paint * (alpha / 255)).astype(np.uint8)[:, None]
+            left = np.repeat(255 - alpha, 3, axis=1)[:, None]
+            through = cv2.multiply(canvas, cv2.applyColorMap(steps, left), scale=1 / 255)
+            canvas = cv2.add(through, cv2.applyColorMap(steps, laid))
 
     line = max(2, round(max(height, width) / 400))
     halo = line + 2 * max(2, line // 2)
@@ -81,12 +83,17 @@ def heatmap_layer(scores: AnomalyMap) -> NDArray[np.uint8]:
     Raises:
         InputError: the map is not two-dimensional or holds NaN.
     """
+    return _palette()[_steps(scores)]
+
+
+def _steps(scores: AnomalyMap) -> NDArray[np.uint8]:
+    """Scores (H, W) as rows of the palette."""
     if scores.ndim != 2 or np.isnan(scores).any():
         raise InputError(
             f"The score map has shape {scores.shape}{' and holds NaN' * (scores.ndim == 2)}; "
             "expected (H, W) float32 in [0, 1]."
         )
-    return _palette()[np.rint(np.clip(scores, 0, 1) * 255).astype(np.uint8)]
+    return np.asarray(np.rint(np.clip(scores, 0, 1) * 255), np.uint8)
 
 
 def render_size(height: int, width: int, smallest: int, largest: int) -> tuple[int, int]:

@@ -29,12 +29,14 @@ class Drawing:
     Attributes:
         out: the run's folder.
         calibration: the operating point that heat is painted by; None paints no heat.
+        overlays: draw what was found.
         keep_maps: write raw maps.
         labels: the truth, by id, where it is known.
     """
 
     out: Path
     calibration: Calibration | None
+    overlays: bool
     keep_maps: bool
     labels: Mapping[str, str]
 
@@ -46,19 +48,21 @@ class Drawing:
         """
         begun = time.perf_counter()
         name = rows.file_name(item.id)
-        extra: dict[str, object] = {"overlay": f"{OVERLAYS}/{name}.jpg"}
+        extra: dict[str, object] = {
+            "overlay": f"{OVERLAYS}/{name}.jpg" if self.overlays else None,
+        }
         if item.id in self.labels:
             extra["label"] = self.labels[item.id]
         if self.keep_maps:
             extra["map"] = f"{MAPS}/{name}.tiff" if result.maps else None
         if extra.get("map"):
             write_maps(self.out / MAPS / f"{name}.tiff", result.maps)
-        small = write_heat(self.out, item.id, result.maps[0]) if result.maps else None
-        heat = painted(small, self.calibration)
-        caption = _caption(result.verdict, result.score)
-        write_overlay(
-            self.out / OVERLAYS / f"{name}.jpg", sample.image, heat, result.regions, caption
-        )
+        if self.overlays:
+            small = write_heat(self.out, item.id, result.maps[0]) if result.maps else None
+            heat = painted(small, self.calibration)
+            caption = _caption(result.verdict, result.score)
+            path = self.out / OVERLAYS / f"{name}.jpg"
+            write_overlay(path, sample.image, heat, result.regions, caption)
         row = rows.inspection_row(item, sha256, sample.images, result, extra)
         row["usage"]["seconds"]["write"] = time.perf_counter() - begun
         return row

@@ -191,7 +191,7 @@ def _maps(out: Path, row: Row) -> tuple[AnomalyMap, ...]:
 
 
 def _redrawn(out: Path, row: Row, point: Calibration) -> bool:
-    if "error" in row:
+    if "error" in row or not row["overlay"]:
         return True
     try:
         pictures.redraw(out, row, report.original(row), point)

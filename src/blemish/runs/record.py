@@ -15,7 +15,8 @@ from blemish import weights
 from blemish.calibration import Calibration
 from blemish.errors import ImageError, OutputError, SavedError
 from blemish.images import content_hash
-from blemish.runs import folder, report, rows
+from blemish.runs import folder, rows
+from blemish.runs import report as report_page
 from blemish.runs.folder import Row
 from blemish.runs.sources import Item
 from blemish.types import Detector
@@ -54,12 +55,15 @@ def begin(out: Path, detector: Detector, class_name: str, command: str) -> dict[
     return record
 
 
-def finish(out: Path, record: Mapping[str, Any], everything: Sequence[Row]) -> None:
-    """Write the report, and run.json with the totals of all rows."""
+def finish(
+    out: Path, record: Mapping[str, Any], everything: Sequence[Row], *, report: bool = True
+) -> None:
+    """Write the report, if one is wanted, and run.json with the totals of all rows."""
     seconds = rows.stage_seconds(everything)
-    begun = time.perf_counter()
-    report.write(out, {**record, "seconds": seconds}, everything)
-    seconds["report"] = round(time.perf_counter() - begun, 4)
+    if report:
+        begun = time.perf_counter()
+        report_page.write(out, {**record, "seconds": seconds}, everything)
+        seconds["report"] = round(time.perf_counter() - begun, 4)
     totals = {"counts": rows.counts(everything), "seconds": seconds}
     folder.write_record(out, {**record, **totals})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -70,10 +71,10 @@ def _cards(
 
 def _overlay(out: Path, row: Row) -> Image:
     """The overlay, for want of the picture; grey where that is gone as well."""
-    try:
-        return read_image(out / row["overlay"])
-    except ImageError:
-        return np.full((48, 64, 3), 128, np.uint8)
+    if row["overlay"]:
+        with contextlib.suppress(ImageError):
+            return read_image(out / row["overlay"])
+    return np.full((48, 64, 3), 128, np.uint8)
 
 
 def _summary(record: Mapping[str, Any], point: Calibration | None) -> dict[str, str]:

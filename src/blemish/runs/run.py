@@ -74,6 +74,7 @@ def inspect(
     out: Path,
     *,
     class_name: str = "object",
+    draw: bool = True,
     keep_maps: bool = False,
     labels: Mapping[str, str] | None = None,
     command: str = "",
@@ -89,6 +90,7 @@ def inspect(
         items: what to inspect; see `blemish.runs.sources.find`.
         out: the run folder; made where there is none.
         class_name: what the parts are called.
+        draw: make overlays and the report, for a person to look at.
         keep_maps: write each raw anomaly map, as float16 TIFF.
         labels: "normal" or "anomalous" for the ids of pictures whose truth is known.
         command: what was typed, for run.json.
@@ -107,14 +109,14 @@ def inspect(
         about = record.begin(out, detector, class_name, command)
         todo = [item for item in items if item.id not in done]
         kept = ready = len(items) - len(todo)
-        draw = pictures.Drawing(out, detector.calibration, keep_maps, labels or {})
+        pen = pictures.Drawing(out, detector.calibration, draw, keep_maps, labels or {})
         on_progress(kept, len(items))
-        for written in _written(detector, reading.batches(todo, class_name), draw):
+        for written in _written(detector, reading.batches(todo, class_name), pen):
             done.update({row["id"]: row for row in written})
             ready += len(written)
             on_progress(ready, len(items))
         last = {"pictures": len(todo), "seconds": round(time.perf_counter() - begun, 3)}
-        record.finish(out, {**about, "last_start": last}, list(done.values()))
+        record.finish(out, {**about, "last_start": last}, list(done.values()), report=draw)
         seconds = time.perf_counter() - begun
         return RunSummary(out, tuple(done[item.id] for item in items), kept, seconds)
 
@@ -129,7 +131,7 @@ def _refuse_own(items: Sequence[Item], out: Path) -> None:
 
 
 def _written(
-    detector: Detector, batches: Iterator[list[Read]], draw: pictures.Drawing
+    detector: Detector, batches: Iterator[list[Read]], pen: pictures.Drawing
 ) -> Iterator[list[Row]]:
     """The rows of each batch, once they are on the disk.
 
@@ -142,7 +144,7 @@ def _written(
             judged = {result.id: result for result in _judged(detector, samples)}
             if writing:
                 yield writing.result()
-            writing = pool.submit(_write, batch, judged, draw)
+            writing = pool.submit(_write, batch, judged, pen)
         if writing:
             yield writing.result()
 
@@ -167,14 +169,14 @@ def _judged(detector: Detector, samples: Sequence[Sample]) -> list[Inspection | 
 
 
 def _write(
-    batch: Sequence[Read], judged: Mapping[str, Inspection | Failure], draw: pictures.Drawing
+    batch: Sequence[Read], judged: Mapping[str, Inspection | Failure], pen: pictures.Drawing
 ) -> list[Row]:
-    written = [_row(read, judged.get(read.item.id), draw) for read in batch]
-    folder.append_rows(draw.out, written)
+    written = [_row(read, judged.get(read.item.id), pen) for read in batch]
+    folder.append_rows(pen.out, written)
     return written
 
 
-def _row(read: Read, result: Inspection | Failure | None, draw: pictures.Drawing) -> Row:
+def _row(read: Read, result: Inspection | Failure | None, pen: pictures.Drawing) -> Row:
     """Write one picture's files, and return its row."""
     if isinstance(read.sample, Failure):
         result = read.sample
@@ -182,7 +184,7 @@ def _row(read: Read, result: Inspection | Failure | None, draw: pictures.Drawing
         seconds = {"read": read.seconds, **result.usage.seconds}
         result = replace(result, usage=replace(result.usage, seconds=seconds))
         try:
-            return draw.inspection(read.item, read.sha256, read.sample, result)
+            return pen.inspection(read.item, read.sha256, read.sample, result)
         except OutputError:
             raise
         except Exception as error:
