@@ -46,7 +46,7 @@ class PatchMemoryOptions(PatchOptions):
     augment: Literal["none", "flips", "rotations", "both"] = "flips"
     foreground: bool = False
     pooling: Literal[1, 3, 5, 7] = 1
-    coreset: int = Field(4096, ge=0)
+    coreset: int = Field(2048, ge=0)
 
 
 @dataclass(frozen=True, eq=False)
