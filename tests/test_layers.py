@@ -15,11 +15,13 @@ BASE = {
     *("types", "errors", "settings", "images", "places", "rle", "classes"),
     *("registry", "weights", "calibration"),
 }
-FREE_OF_EACH_OTHER = {"encoders", "regions", "synthesis", "datasets", "metrics", "report"}
+FREE_OF_EACH_OTHER = {
+    *("encoders", "llms", "regions", "prompts", "synthesis", "datasets", "metrics", "report"),
+}
 MAY_IMPORT = {
     **{room: BASE for room in BASE},
     **{room: BASE | {room} for room in FREE_OF_EACH_OTHER},
-    "detectors": BASE | {"regions", "detectors"},
+    "detectors": BASE | {"regions", "prompts", "detectors"},
     "build": BASE,
     "runs": BASE | {"build", "regions", "report", "runs", "__init__"},
     "benchmark": BASE

@@ -31,9 +31,7 @@ def dataset() -> Dataset:
 def test_the_rule_is_the_sha256_of_seed_category_and_name(dataset: Dataset) -> None:
     names = [f"{n:03}" for n in range(40)]
     for seed in (0, 1, 12345):
-        expected = sorted(
-            names, key=lambda n: hashlib.sha256(f"{seed}:nut/{n}".encode()).digest()
-        )
+        expected = sorted(names, key=lambda n: hashlib.sha256(f"{seed}:nut/{n}".encode()).digest())
         assert [item.path.stem for item in dataset.references("nut", 40, seed)] == expected
 
 
@@ -71,3 +69,22 @@ def test_the_folder_does_not_decide_which_are_drawn(layouts: ModuleType, tmp_pat
     for seed in range(5):
         ids = [[i.id for i in d.references("screw", 2, seed)] for d in (one, other)]
         assert ids[0] == ids[1]
+
+
+def test_a_limited_set_keeps_so_many_of_each_label_and_all_that_is_not_for_testing(
+    dataset: Dataset,
+) -> None:
+    bad = [
+        Item(
+            f"nut/test/bad/{n}.png", Path(f"/data/nut/test/bad/{n}.png"), "nut", "test", "anomalous"
+        )
+        for n in range(7)
+    ]
+    whole = Dataset("folder", Path("/data"), (*dataset.items, *bad))
+    small, smaller = whole.limited(4), whole.limited(2)
+    assert [len(small.select("nut", "test", label)) for label in ("normal", "anomalous")] == [4, 4]
+    assert [len(smaller.select("nut", "test", x)) for x in ("normal", "anomalous")] == [2, 2]
+    assert set(smaller.items) < set(small.items)
+    for split in ("train", "validation"):
+        assert small.select(split=split) == whole.select(split=split)
+    assert len(whole.limited(7).items) == len(whole.items)

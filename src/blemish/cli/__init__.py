@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from blemish.cli import calibrate, detectors, inspect, weights
+from blemish.cli import bench, calibrate, compare, datasets, detectors, figure, inspect, weights
 from blemish.errors import BlemishError
 
 app = typer.Typer(
@@ -25,6 +25,10 @@ app.command("inspect", help=inspect.HELP, epilog=inspect.EXIT_CODES, no_args_is_
 )
 app.command("calibrate", no_args_is_help=True)(calibrate.calibrate)
 app.command("detectors")(detectors.detectors)
+app.command("bench", help=bench.HELP, epilog=bench.EXIT_CODES, no_args_is_help=True)(bench.bench)
+app.command("compare", no_args_is_help=True)(compare.compare)
+app.command("figure", no_args_is_help=True)(figure.figure)
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(weights.app, name="weights")
 
 

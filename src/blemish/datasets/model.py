@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -153,6 +153,24 @@ class Dataset:
             and split in (None, item.split)
             and label in (None, item.label)
         )
+
+    def limited(self, count: int) -> Dataset:
+        """The same set with at most so many test pictures of each category and label.
+
+        Chosen as `references` draws, with the seed 0, so that a smaller choice is part of a larger
+        one: for a first look, or where every picture costs money.
+
+        Args:
+            count: at least 1.
+        """
+        kept: dict[tuple[str, str | None], int] = {}
+        left_out = set()
+        for item in sorted(self.select(split="test"), key=lambda item: _rank(0, item)):
+            key = (item.category, item.label)
+            kept[key] = kept.get(key, 0) + 1
+            if kept[key] > count:
+                left_out.add(item.id)
+        return replace(self, items=tuple(i for i in self.items if i.id not in left_out))
 
     def noun(self, category: str) -> classes.Noun:
         """What a prompt calls a category."""

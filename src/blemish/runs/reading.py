@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from blemish.errors import BlemishError, OptionError
 from blemish.images import decode_image, read_bytes
 from blemish.runs.sources import Item
-from blemish.types import Failure, Sample
+from blemish.types import Domain, Failure, Sample
 
 BATCH = 8
 PIXELS = 48_000_000
@@ -39,7 +39,9 @@ class Read:
     seconds: float
 
 
-def batches(items: Sequence[Item], class_name: str) -> Iterator[list[Read]]:
+def batches(
+    items: Sequence[Item], class_name: str, domain: Domain = "industrial"
+) -> Iterator[list[Read]]:
     """Read pictures in order, a few ahead in a thread."""
     with ThreadPoolExecutor(1, "read") as pool:
         waiting: deque[Future[Read]] = deque()
@@ -49,7 +51,7 @@ def batches(items: Sequence[Item], class_name: str) -> Iterator[list[Read]]:
             pixels = 0
             for _ in items:
                 while len(waiting) < _AHEAD and (item := next(left, None)):
-                    waiting.append(pool.submit(_read, item, class_name))
+                    waiting.append(pool.submit(_read, item, class_name, domain))
                 batch.append(waiting.popleft().result())
                 sample = batch[-1].sample
                 pixels += sample.image.size // 3 if isinstance(sample, Sample) else 0
@@ -83,14 +85,15 @@ def failure(item_id: str, error: Exception, size: str = "") -> Failure:
     return Failure(item_id, name, text)
 
 
-def _read(item: Item, class_name: str) -> Read:
+def _read(item: Item, class_name: str, domain: Domain) -> Read:
     begun = time.perf_counter()
     sha256 = ""
     sample: Sample | Failure
     try:
         data = read_bytes(item.path)
         sha256 = hashlib.sha256(data).hexdigest()
-        sample = Sample(decode_image(data, str(item.path)), class_name, id=item.id)
+        image = decode_image(data, str(item.path))
+        sample = Sample(image, class_name, domain=domain, id=item.id)
     except OptionError:  # a setting that no picture could be read with
         raise
     except Exception as error:

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,6 @@ _LIBRARIES = ("numpy", "torch", "onnxruntime", "transformers", "opencv-python-he
 
 def begin(out: Path, detector: Detector, class_name: str, command: str) -> dict[str, Any]:
     """Write and return what run.json says before the first picture is done."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("blemish", *_LIBRARIES):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
     # Beyond the protocol, a detector may have these.
     options = getattr(detector, "options", None)
     encoder = getattr(getattr(detector, "encoder", None), "name", None)
@@ -37,7 +34,7 @@ def begin(out: Path, detector: Detector, class_name: str, command: str) -> dict[
     record = {
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions,
+        "versions": _versions(),
         "detector": {
             "name": detector.name,
             "fingerprint": detector.fingerprint,
@@ -53,6 +50,15 @@ def begin(out: Path, detector: Detector, class_name: str, command: str) -> dict[
     folder.write_record(out, record)
     folder.append_rows(out, [])
     return record
+
+
+@cache
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in ("blemish", *_LIBRARIES):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def finish(

@@ -25,7 +25,7 @@ from blemish.runs import folder, pictures, reading, record, rows
 from blemish.runs.folder import Row
 from blemish.runs.reading import Read
 from blemish.runs.sources import Item
-from blemish.types import Detector, Failure, Inspection, Sample
+from blemish.types import Detector, Domain, Failure, Inspection, Sample
 
 _HOPELESS = (
     MissingExtraError,
@@ -74,6 +74,7 @@ def inspect(
     out: Path,
     *,
     class_name: str = "object",
+    domain: Domain = "industrial",
     draw: bool = True,
     keep_maps: bool = False,
     labels: Mapping[str, str] | None = None,
@@ -90,6 +91,7 @@ def inspect(
         items: what to inspect; see `blemish.runs.sources.find`.
         out: the run folder; made where there is none.
         class_name: what the parts are called.
+        domain: where the pictures come from.
         draw: make overlays and the report, for a person to look at.
         keep_maps: write each raw anomaly map, as float16 TIFF.
         labels: "normal" or "anomalous" for the ids of pictures whose truth is known.
@@ -111,7 +113,7 @@ def inspect(
         kept = ready = len(items) - len(todo)
         pen = pictures.Drawing(out, detector.calibration, draw, keep_maps, labels or {})
         on_progress(kept, len(items))
-        for written in _written(detector, reading.batches(todo, class_name), pen):
+        for written in _written(detector, reading.batches(todo, class_name, domain), pen):
             done.update({row["id"]: row for row in written})
             ready += len(written)
             on_progress(ready, len(items))

@@ -1,0 +1,304 @@
+"""The tables of documents 000 (GPT-4V-AD), 001 and 002 (IAD-GPT), checked against themselves.
+
+Printed means are worked out again from the printed categories; figures that stand twice, in two
+tables, two documents or a sentence of the text, are held against each other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import fmean
+
+import pytest
+
+from blemish.benchmark.protocol import Protocol, Published, load, names
+
+# Figures a table, counted by hand: rows times columns less the dashes.
+FIGURES = {
+    "000/table1": 15 * 7 + 6 * 7 - 1,
+    "000/table2": 12 * 7 + 6 * 7 - 1,
+    "000/regions": 3 * 2,
+    "001/quantitative": 0,
+    "002/table1": 18 * (5 * 2 + 2 * 3),
+    "002/table2": 3 * (3 * 4 + 2 * 6),
+    "002/table3": 2 + 3 * 3,
+    "002/table4": 3 * 3,
+    "002/table5": 2 * 4,
+    "002/table6": 3 * 3,
+    "002/table7": 3 * 2,
+}
+BUILT = {
+    "gpt4v-ad", "vqa", "winclip", "patch-memory", "patchcore", "spade", "anomalygpt", "iad-gpt",
+}  # fmt: skip
+QUOTED = {"SAA", "SAA+", "CLIP-AD", "CLIP-AD+", "Draem", "SimpleNet", "UniAD", "DiAD"}
+CATEGORIES = {"mvtec-ad": 15, "visa": 12}
+# Printed means that are not the mean of the printed categories, with that mean.
+WRONG_MEANS = {("002/table1", "UniAD", "pixel_auroc", "mean"): (96.8, 96.7)}
+
+TABLES = [(name, load(name)) for name in FIGURES]
+every_table = pytest.mark.parametrize(("name", "table"), TABLES, ids=list(FIGURES))
+
+
+def figure(
+    table: str,
+    method: str,
+    metric: str,
+    category: str = "mean",
+    *,
+    data: str = "mvtec-ad",
+    shots: int | None = 0,
+) -> float:
+    return one(table, method, metric, category, data=data, shots=shots).value
+
+
+def one(
+    table: str, method: str, metric: str, category: str, *, data: str, shots: int | None
+) -> Published:
+    key = (method, metric, category, data, shots)
+    (found,) = [
+        p for p in load(table).published if (p.method, p.metric, p.category, p.data, p.shots) == key
+    ]
+    return found
+
+
+def categories(table: Protocol, data: str) -> set[str]:
+    parts = table.groups.get(data, {}).values()
+    return {category for part in parts for category in part}
+
+
+def test_every_table_is_there() -> None:
+    assert {n for n in names() if n.startswith(("000/", "001/", "002/"))} == set(FIGURES)
+
+
+@every_table
+def test_the_table_holds_as_many_figures_as_it_prints(name: str, table: Protocol) -> None:
+    assert table.id == name
+    assert len(table.published) == FIGURES[name]
+    keys = Counter((p.method, p.data, p.category, p.shots, p.metric) for p in table.published)
+    assert not [key for key, times in keys.items() if times > 1]
+
+
+@every_table
+def test_figures_belong_to_runs_columns_and_categories(name: str, table: Protocol) -> None:
+    runs = {run.method: run for run in table.runs}
+    assert len(runs) == len(table.runs)
+    for p in table.published:
+        assert p.shots in runs[p.method].shots
+        assert p.metric in table.metrics
+        known = {"mean"} | set(table.groups.get(p.data, {})) | categories(table, p.data)
+        assert p.category in known
+    if table.published:
+        assert {p.method for p in table.published} == set(runs)
+        assert {p.metric for p in table.published} == set(table.metrics)
+        assert {p.data for p in table.published} == set(table.data)
+
+
+@every_table
+def test_runs_take_part_where_they_have_figures(name: str, table: Protocol) -> None:
+    for run in table.runs:
+        printed = {p.data for p in table.published if p.method == run.method}
+        assert not table.published or printed == set(run.data or table.data)
+
+
+@every_table
+def test_groups_part_all_categories(name: str, table: Protocol) -> None:
+    for data, groups in table.groups.items():
+        assert data in table.data
+        assert sum(map(len, groups.values())) == len(categories(table, data)) == CATEGORIES[data]
+        assert not set(groups) & (categories(table, data) | {"mean"})
+
+
+@every_table
+def test_figures_are_plausible(name: str, table: Protocol) -> None:
+    for p in table.published:
+        assert p.value == round(p.value, 1)
+        if p.metric in table.units:
+            assert p.value > 0
+        else:
+            assert 0 < p.value <= 100
+        assert (p.spread is not None) == (name == "002/table2")
+        assert p.spread is None or 0 < p.spread <= 5
+    assert set(table.units) <= {"parameters", "flops", "throughput", "latency"}
+
+
+@every_table
+def test_runs_are_built_here_or_quoted(name: str, table: Protocol) -> None:
+    for run in table.runs:
+        if run.detector is None:
+            assert run.method in QUOTED
+            assert run.published_by
+            assert not run.options
+        else:
+            assert run.detector in BUILT
+            assert not run.published_by
+        assert bool(run.train_on) == run.unified
+        assert run.seeds == ((0, 1, 2, 3, 4) if name == "002/table2" else (0,))
+
+
+@every_table
+def test_no_two_runs_are_alike(name: str, table: Protocol) -> None:
+    settings = [
+        (
+            *(run.detector, sorted(map(str, run.options.items())), run.shots, run.train_on),
+            *(run.threshold, run.perturb),
+        )
+        for run in table.runs
+        if run.detector is not None
+    ]
+    assert all(settings.count(setting) == 1 for setting in settings)
+
+
+@pytest.mark.parametrize("name", ["000/table1", "000/table2", "002/table1"])
+def test_printed_means_are_those_of_the_printed_categories(name: str) -> None:
+    table = load(name)
+    by_category = {(p.method, p.metric, p.category): p.value for p in table.published}
+    (data,) = table.data
+    parts = {"mean": categories(table, data), **table.groups[data]}
+    wrong, checked = {}, 0
+    for (method, metric, group), printed in by_category.items():
+        values = [by_category.get((method, metric, part)) for part in parts.get(group, ())]
+        known = [value for value in values if value is not None]
+        if not known:  # A category's own figure, or a method quoted with its mean alone.
+            continue
+        assert len(known) == len(values)
+        checked += 1
+        if abs(fmean(known) - printed) > 0.06 + 1e-9:
+            wrong[name, method, metric, group] = (printed, round(fmean(known), 1))
+    assert checked == (3 * (5 * 2 + 2 * 3) if name == "002/table1" else 7)
+    assert wrong == {key: means for key, means in WRONG_MEANS.items() if key[0] == name}
+
+
+def test_wrong_means_are_told() -> None:
+    for (name, method, _, _), (printed, computed) in WRONG_MEANS.items():
+        assert any(
+            method in line and str(printed) in line and str(computed) in line
+            for line in load(name).unclear
+        )
+
+
+def test_abstract_of_000_agrees() -> None:
+    for table, data, image, pixel in (
+        ("000/table1", "mvtec-ad", 77.1, 68.0),
+        ("000/table2", "visa", 88.0, 76.6),
+    ):
+        assert figure(table, "GPT-4V-AD", "image_auroc", data=data) == image
+        assert figure(table, "GPT-4V-AD", "pixel_auroc", data=data) == pixel
+    lead = 88.0 - figure("000/table2", "CLIP-AD", "image_auroc", data="visa")
+    assert lead == pytest.approx(6.8)
+
+
+def test_superpixels_of_the_region_ablation_are_two_rows_of_table_1() -> None:
+    for metric in ("image_auroc", "pixel_auroc"):
+        rows = [figure("000/table1", "GPT-4V-AD", metric, c) for c in ("hazelnut", "leather")]
+        assert figure("000/regions", "super-pixel", metric) == pytest.approx(fmean(rows), abs=0.06)
+    chosen = next(run for run in load("000/regions").runs if run.method == "super-pixel")
+    assert load("000/table1").runs[0].options == chosen.options
+
+
+def test_figures_of_000_that_no_ranking_has_are_told() -> None:
+    for name, data, category in (
+        ("000/table1", "mvtec-ad", "pill"),
+        ("000/table2", "visa", "pcb1"),
+    ):
+        auroc, ap = (
+            figure(name, "GPT-4V-AD", metric, category, data=data)
+            for metric in ("image_auroc", "image_ap")
+        )
+        assert auroc > 96
+        assert any(category in line and str(ap) in line for line in load(name).unclear)
+
+
+def test_001_asks_each_prompt_kind_in_both_settings() -> None:
+    table = load("001/quantitative")
+    assert "no figures published" in table.title
+    asked = {(r.options["prompt"], r.shots, r.perturb) for r in table.runs if r.detector == "vqa"}
+    kinds = ("naive", "class", "expertise")
+    changes = ((), ("light",), ("occlusion",))
+    assert asked == {(k, shots, p) for k in kinds for shots in ((0,), (1,)) for p in changes}
+    assert {run.detector for run in table.runs} == {"vqa", "winclip", "patch-memory", "patchcore"}
+
+
+def test_001_changes_light_and_occlusion_for_every_method() -> None:
+    runs = {run.method: run for run in load("001/quantitative").runs}
+    for words, change in ((", changed light", "light"), (", occlusion", "occlusion")):
+        changed = {name.removesuffix(words): runs[name] for name in runs if name.endswith(words)}
+        assert set(changed) == {name for name, run in runs.items() if not run.perturb}
+        for name, run in changed.items():
+            assert run == runs[name].model_copy(update={"method": run.method, "perturb": (change,)})
+
+
+@pytest.mark.parametrize(
+    ("metric", "gain"), [("image_auroc", 0.3), ("pixel_auroc", 4.2), ("accuracy", 1.5)]
+)
+def test_gains_named_in_002_follow_from_table_1(metric: str, gain: float) -> None:
+    ours, theirs = (figure("002/table1", method, metric) for method in ("IAD-GPT", "AnomalyGPT"))
+    assert ours - theirs == pytest.approx(gain)
+
+
+@pytest.mark.parametrize(("data", "gain"), [("mvtec-ad", 3.4), ("visa", 1.7)])
+def test_gains_named_in_002_follow_from_table_2(data: str, gain: float) -> None:
+    way = "VisA to MVTec AD" if data == "mvtec-ad" else "MVTec AD to VisA"
+    ours, theirs = (
+        figure("002/table2", f"{method}, {way}", "accuracy", data=data, shots=1)
+        for method in ("IAD-GPT", "AnomalyGPT")
+    )
+    assert ours - theirs == pytest.approx(gain)
+
+
+def test_ablations_of_002_end_in_the_system_of_table_1() -> None:
+    for metric in ("image_auroc", "pixel_auroc", "accuracy"):
+        whole = figure("002/table1", "IAD-GPT", metric)
+        assert figure("002/table6", "IAD-GPT, multi-stage", metric) == whole
+        single = figure("002/table6", "IAD-GPT", metric)
+        assert figure("002/table3", "IAD-GPT, TGE", metric) == single
+        assert figure("002/table4", "APG, MMF", metric) == single
+        base = figure("002/table6", "AnomalyGPT", metric)
+        assert figure("002/table3", "AnomalyGPT", metric) == base
+        assert figure("002/table4", "Prompt Learner", metric) == base
+        if metric != "accuracy":
+            assert figure("002/table7", "NSA", metric) == whole
+    assert figure("002/table5", "MMF", "accuracy") == figure("002/table1", "IAD-GPT", "accuracy")
+    alone, enhanced = (figure("002/table3", m, "accuracy") for m in ("PandaGPT", "TGE"))
+    assert enhanced - alone == pytest.approx(10.1)
+
+
+def test_options_of_the_ablations_of_002_follow_their_rows() -> None:
+    for run in load("002/table3").runs:
+        assert run.options["enhancer"] == ("TGE" in run.method)
+        assert (run.train_on is None) == (run.method == "PandaGPT")
+    for run in load("002/table4").runs:
+        assert run.options["abnormal_prompts"] == ("APG" in run.method)
+        assert (run.detector == "iad-gpt") == ("MMF" in run.method)
+    assert [run.options.get("stages") for run in load("002/table6").runs] == [None, 1, 3]
+    ways = [run.options["augmentation"] for run in load("002/table7").runs]
+    assert ways == ["nsa", "cutpaste", "mixture"]
+
+
+def test_few_shot_models_of_002_come_from_the_other_set() -> None:
+    for p in load("002/table2").published:
+        (run,) = [r for r in load("002/table2").runs if r.method == p.method]
+        if run.train_on is not None:
+            assert run.train_on in {"mvtec-ad", "visa"} - {p.data}
+
+
+@pytest.mark.parametrize("data", ["mvtec-ad", "visa"])
+@pytest.mark.parametrize("shots", [1, 2, 4])
+@pytest.mark.parametrize("method", ["SPADE", "PatchCore", "WinCLIP", "AnomalyGPT"])
+def test_002_and_003_print_the_same_few_shot_figures(method: str, shots: int, data: str) -> None:
+    way = "VisA to MVTec AD" if data == "mvtec-ad" else "MVTec AD to VisA"
+    trained = method == "AnomalyGPT"
+    here = f"{method}, {way}" if trained else method
+    there = f"{method} (ours), {way}" if trained else method
+    for metric in ("image_auroc", "pixel_auroc", *(["accuracy"] if trained else [])):
+        ours = one("002/table2", here, metric, "mean", data=data, shots=shots)
+        theirs = one("003/table2", there, metric, "mean", data=data, shots=shots)
+        assert (ours.value, ours.spread) == (theirs.value, theirs.spread)
+
+
+def test_002_and_003_print_the_same_unified_figures() -> None:
+    for metric in ("image_auroc", "pixel_auroc", "accuracy"):
+        there = figure("003/table3", "AnomalyGPT (ours)", metric)
+        assert figure("002/table1", "AnomalyGPT", metric) == there
+        if metric != "accuracy":
+            there = figure("003/table3", "UniAD", metric, shots=None)
+            assert figure("002/table1", "UniAD", metric, shots=None) == there
