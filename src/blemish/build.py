@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from blemish import registry
 from blemish.errors import OptionError, SavedError, nearest
-from blemish.types import Detector, Encoder
+from blemish.settings import settings as app_settings
+from blemish.types import ChatModel, Detector, Encoder
 
 
 def load(
@@ -64,38 +65,99 @@ def _assemble(
     if batch_size is not None and batch_size < 1:
         raise OptionError(f"batch_size is {batch_size}; expected at least 1.")
     built = {
-        part: encoder(choice, device=where, dtype=kind, **size)
+        part: _part(part, choice, device=where, dtype=kind, **size)
         if isinstance(choice, str)
         else choice
         for part, choice in parts.items()
+        if choice not in ("", None)
     }
+    if "language_model" in parts and "language_model" not in built:
+        raise OptionError(
+            f"{name} asks a language model, and none was named. Name one: language_model="
+            "'openai:gpt-5' (on the command line: --llm openai:gpt-5), 'local:FOLDER' for a model "
+            "that runs here, or 'scripted:FILE'."
+        )
     return cast(Detector, registry.resolve(entry.target)(**built, options=checked, seed=seed))
+
+
+def _part(part: str, choice: str, **settings: Any) -> Any:
+    """A part by its name."""
+    here = {k: settings[k] for k in ("device", "dtype")}
+    if part == "encoder":
+        return encoder(choice, **settings)
+    if part == "language_model":
+        return language_model(choice, **here)
+    if part == "map_source":
+        return load(choice, **settings)
+    return registry.resolve("blemish.regions.sam:Sam")(choice, device=settings["device"])
+
+
+def language_model(
+    name: str, *, device: str = "auto", dtype: str = "auto", cache: str = "use", **settings: Any
+) -> ChatModel:
+    """A language model by its kind and name, with its replies kept on disk.
+
+    Args:
+        name: such as "openai:gpt-5", "local:FOLDER_OR_HUB_NAME" or "scripted:FILE".
+        device: of a local model.
+        dtype: of a local model; "auto" is the checkpoint's own.
+        cache: "use", "only" (a question that was not asked before is an error) or "off".
+        settings: of the model, such as base_url or budget; see its class.
+
+    Raises:
+        OptionError: an unknown kind, or a wrong setting.
+        WeightsError: a local model cannot be loaded.
+    """
+    kind, colon, rest = name.partition(":")
+    if not (colon and rest):
+        raise OptionError(
+            f"Language model '{name}' came; expected KIND:NAME, such as openai:gpt-5. Kinds: "
+            f"{', '.join(registry.language_models())}."
+        )
+    entry = registry.language_model(kind)
+    if entry.local:
+        settings |= {"device": _device(device), "dtype": dtype}
+    try:
+        model = registry.resolve(entry.target)(rest, **settings)
+    except TypeError as cause:
+        raise OptionError(f"{name} does not take these settings: {cause}.") from cause
+    if cache == "off" or kind == "scripted":
+        return cast(ChatModel, model)
+    cached = registry.resolve("blemish.llms.cache:Cached")
+    return cast(ChatModel, cached(model, app_settings().cache / "replies", mode=cache))
 
 
 def _restore(
     folder: Path, device: str, dtype: str, batch_size: int | None, options: Mapping[str, Any]
 ) -> Detector:
     saved = registry.resolve("blemish.detectors._saved:read_header")(folder)
-    if options:
+    replaceable = registry.detector(saved["name"]).parts
+    if fixed := [option for option in options if option not in replaceable]:
         raise OptionError(
-            f"{folder} is a saved detector with its own options; {', '.join(options)} cannot be "
+            f"{folder} is a saved detector with its own options; {', '.join(fixed)} cannot be "
             "changed now. Load it by its name and fit it again, or move its operating point with "
             "`blemish calibrate`."
         )
-    blank = _assemble(
-        saved["name"],
-        device,
-        dtype,
-        batch_size,
-        saved["seed"],
-        {**saved["options"], **saved["parts"]},
-    )
-    found = cast(Any, blank).encoder.fingerprint
-    if found != saved["encoder_fingerprint"]:
-        raise SavedError(
-            f"{folder} was fitted with encoder {saved['encoder_fingerprint']}, this one is "
-            f"{found}. Load it with the same device and dtype, or fit it again."
+    parts = dict(saved["parts"])
+    if "map_source" in parts:  # a saved detector inside this one's folder
+        parts["map_source"] = str(folder / parts["map_source"])
+    parts |= options
+    if "language_model" in parts and "language_model" not in options:
+        raise OptionError(
+            f"{folder} was saved with the language model {parts['language_model']}, whose address "
+            "and settings are not saved. Name it again: language_model='openai:"
+            f"{parts['language_model']}'."
         )
+    blank = _assemble(
+        saved["name"], device, dtype, batch_size, saved["seed"], {**saved["options"], **parts}
+    )
+    for part, fingerprint in saved["fingerprints"].items():
+        found = cast(Any, blank).fingerprints.get(part)
+        if found != fingerprint:
+            raise SavedError(
+                f"{folder} was saved with {part.replace('_', ' ')} {fingerprint}, this one is "
+                f"{found}. Load it with the same device and dtype, or fit it again."
+            )
     state = registry.resolve("blemish.detectors._saved:read_state")(folder, saved)
     return cast(Detector, cast(Any, blank).restore(saved, state))
 

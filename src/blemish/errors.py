@@ -7,6 +7,8 @@
     │   └── DatasetError  a data set whose layout is unknown, or whose files contradict each other
     ├── OptionError       an option, name or setting that does not exist or has a wrong value
     ├── WeightsError      weights that are missing, cannot be fetched, or fail their checksum
+    ├── ChatError         a language model that gave no answer that can be used
+    │   └── BudgetError   the next call would cost more than was allowed
     ├── UndefinedMetricError a figure that these labels or scores do not define
     ├── MissingExtraError an optional dependency that is not installed
     ├── SavedError        a saved detector or run folder of another version, or damaged
@@ -47,6 +49,14 @@ class OptionError(BlemishError):
 
 class WeightsError(BlemishError):
     """Weights that are missing, cannot be fetched, or do not match their checksum."""
+
+
+class ChatError(BlemishError):
+    """A language model that gave no answer that can be used: not there, hanging, refusing."""
+
+
+class BudgetError(ChatError):
+    """The next call would cost more, in money or in calls, than was allowed."""
 
 
 class UndefinedMetricError(BlemishError):

@@ -29,7 +29,8 @@ class DetectorEntry:
         options: its options model (a pydantic class), as "module:Name".
         summary: one line for `blemish detectors`.
         needs: what it needs from the user beside the pictures to inspect.
-        parts: part name, such as "encoder", to the registered name that fills it by default.
+        parts: part name, such as "encoder", to the registered name that fills it by default; ""
+            where there is none.
         licence: of the default weights.
     """
 
@@ -40,6 +41,23 @@ class DetectorEntry:
     needs: Needs = "nothing"
     parts: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
+
+
+@dataclass(frozen=True)
+class LanguageModelEntry:
+    """A kind of language model: its name, the part before the colon in "openai:gpt-4o".
+
+    Attributes:
+        name: of the kind.
+        target: what makes the model from the part after the colon, as "module:name".
+        summary: one line about it.
+        local: it runs here, and takes a device and a dtype.
+    """
+
+    name: str
+    target: str
+    summary: str
+    local: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,61 @@ DETECTORS = (
         parts={"encoder": "dinov2-small"},
         licence="MIT",
     ),
+    DetectorEntry(
+        name="patchcore",
+        target="blemish.detectors.patchcore:PatchCore",
+        options="blemish.detectors.patchcore:PatchCoreOptions",
+        summary="baseline: the nearest of a coreset of normal patches, layers joined",
+        needs="references",
+        parts={"encoder": "efficientnet-lite0"},
+        licence="Apache-2.0",
+    ),
+    DetectorEntry(
+        name="spade",
+        target="blemish.detectors.spade:Spade",
+        options="blemish.detectors.spade:SpadeOptions",
+        summary="baseline: correspondences with the most similar normal pictures",
+        needs="references",
+        parts={"encoder": "efficientnet-lite0"},
+        licence="Apache-2.0",
+    ),
+    DetectorEntry(
+        name="padim",
+        target="blemish.detectors.padim:PaDiM",
+        options="blemish.detectors.padim:PaDiMOptions",
+        summary="baseline for aligned pictures: a Gaussian of normal patches at each place",
+        needs="references",
+        parts={"encoder": "efficientnet-lite0"},
+        licence="Apache-2.0",
+    ),
+    DetectorEntry(
+        name="gpt4v-ad",
+        target="blemish.detectors.gpt4v_ad:GPT4VAD",
+        options="blemish.detectors.gpt4v_ad:GPT4VADOptions",
+        summary="asks a vision-language model about numbered regions of the picture",
+        needs="language model",
+        parts={"language_model": "", "segmenter": "", "map_source": ""},
+        licence="the model's own",
+    ),
+)
+
+LANGUAGE_MODELS = (
+    LanguageModelEntry(
+        name="openai",
+        target="blemish.llms.openai_api:OpenAIChat",
+        summary="any OpenAI-compatible endpoint: OpenAI, vLLM, Ollama, llama.cpp",
+    ),
+    LanguageModelEntry(
+        name="local",
+        target="blemish.llms.local:LocalChat",
+        summary="a transformers image-text-to-text model, from the hub or a folder",
+        local=True,
+    ),
+    LanguageModelEntry(
+        name="scripted",
+        target="blemish.llms.scripted:Scripted.from_file",
+        summary="replies from a JSON file, for tests and demonstrations",
+    ),
 )
 
 ENCODERS = (
@@ -98,6 +171,12 @@ def encoders() -> dict[str, EncoderEntry]:
     return _installed("blemish.encoders")
 
 
+@cache
+def language_models() -> dict[str, LanguageModelEntry]:
+    """Every kind of language model that is installed, by name."""
+    return _installed("blemish.llms")
+
+
 def _installed(group: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     # Sorted, so that a name claimed twice is reported the same way on every machine.
@@ -122,8 +201,13 @@ def encoder(name: str) -> EncoderEntry:
     return _find(encoders(), name, "encoder")
 
 
+def language_model(name: str) -> LanguageModelEntry:
+    """The record of one kind of language model. Raises OptionError with the nearest names."""
+    return _find(language_models(), name, "kind of language model")
+
+
 def _find(table: Mapping[str, _Entry], name: str, what: str) -> _Entry:
-    entry = table.get(name.replace("_", "-"))
+    entry = table.get(name) or table.get(name.replace("_", "-"))
     if entry is None:
         raise OptionError(f"There is no {what} called '{name}'. {nearest(name, table)}")
     return entry
@@ -131,5 +215,8 @@ def _find(table: Mapping[str, _Entry], name: str, what: str) -> _Entry:
 
 def resolve(target: str) -> Any:
     """Import what "module:Name" names."""
-    module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
+    module, _, names = target.partition(":")
+    found: Any = import_module(module)
+    for name in names.split("."):
+        found = getattr(found, name)
+    return found

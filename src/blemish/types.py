@@ -6,7 +6,7 @@ masks (H, W) bool, maps (H, W) float32; boxes are XYXY in pixels, the upper boun
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, get_args, runtime_checkable
@@ -253,6 +253,101 @@ class Features:
 
     class_token: NDArray[np.float32]
     patches: Mapping[int, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Message:
+    """One turn of a conversation with a language model.
+
+    Attributes:
+        role: "system", "user" or "assistant".
+        text: what is said.
+        images: each (H, W, 3) uint8 RGB, shown in this order before the text.
+    """
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+    images: tuple[Image, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.role not in ("system", "user", "assistant"):
+            raise InputError(f"Role {self.role!r} came; expected 'system', 'user' or 'assistant'.")
+        images = tuple(_image(v, f"Image {i + 1} of a message") for i, v in enumerate(self.images))
+        object.__setattr__(self, "images", images)
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a reply with the probabilities that the model gave.
+
+    Attributes:
+        text: the token.
+        logprob: natural logarithm of its probability.
+        others: the most likely tokens at this place, itself included, to their logprobs.
+    """
+
+    text: str
+    logprob: float
+    others: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a language model answered.
+
+    Attributes:
+        text: the answer, without the prompt.
+        usage: calls, tokens, money and seconds that it took.
+        ended: "stop" where the model had finished, "length" where the token limit cut it off,
+            "refused" where the model or its filter declined.
+        tokens: with their probabilities; empty where the model does not offer them.
+        model: what answered, as the endpoint names it.
+        dropped: parameters that the model does not take and that were left out, such as "seed".
+        cached: it was read from the cache and cost nothing now.
+    """
+
+    text: str
+    usage: Usage = field(default_factory=Usage)
+    ended: Literal["stop", "length", "refused"] = "stop"
+    tokens: tuple[Token, ...] = ()
+    model: str = ""
+    dropped: tuple[str, ...] = ()
+    cached: bool = False
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """Answers messages that may hold images."""
+
+    name: str
+    fingerprint: str
+    """Changes whenever the same messages might get another answer: model, endpoint, parameters."""
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        logprobs: int = 0,
+        attempt: int = 0,
+    ) -> Reply:
+        """One answer.
+
+        Args:
+            messages: the conversation, the last of them from the user.
+            schema: JSON schema that the answer should follow, where the model can be held to it.
+            logprobs: how many alternatives a token to ask for; 0 for none.
+            attempt: tells repeated questions apart, for the cache and for the seed.
+
+        Raises:
+            ChatError: no answer could be had.
+            BudgetError: the answer would exceed the budget.
+        """
+        ...
+
+    def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        """The answer piece by piece, closable at any time."""
+        ...
 
 
 @runtime_checkable

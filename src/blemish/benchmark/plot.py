@@ -11,6 +11,8 @@ from blemish.benchmark.table import Table, shots_order, shots_words
 
 _WIDE, _HIGH, _ACROSS = 4.6, 3.4, 3
 """Inches of a panel, and panels in a row."""
+HEADLINE = ("image_auroc", "pixel_auroc", "au_pro", "spro", "accuracy", "unsure")
+"""What a free combination is plotted by; a protocol says itself."""
 _MOST = 24
 """Panels of one picture: more could not be read, and the table has them all."""
 
@@ -54,6 +56,8 @@ def _panels(table: Table) -> list[tuple[str, list[Row]]]:
     for row in table.averaged:
         if row.level == "mean":
             panels.setdefault((row.data, row.metric), []).append(row)
+    if table.protocol is None:
+        panels = {key: rows for key, rows in panels.items() if key[1] in HEADLINE} or panels
     return [
         (f"{title(data)}: {name(metric)}" + (f" [{rows[0].unit}]" if rows[0].unit else ""), rows)
         for (data, metric), rows in panels.items()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _T = TypeVar("_T")
-FEW = 40
+FEW = 24
 """Lines of categories up to which a screen gets them."""
 NAMES = {
     "image_auroc": "image AUROC",
@@ -97,10 +97,16 @@ def means(table: Table) -> list[Block]:
 
 
 def categories(table: Table) -> list[Block]:
-    """Blocks a data set: one a group of figures, one a figure, or one a figure and method."""
+    """Blocks a data set: one a group of figures, one a figure, or one a figure and method.
+
+    A set of one category has none: its mean says it all.
+    """
     blocks = []
     for data, found in _by(table.averaged, lambda row: row.data):
-        detailed = {(row.method, row.metric) for row in found if row.level == "category"}
+        single = [row for row in found if row.level == "category"]
+        if len({row.category for row in single}) == 1:
+            continue
+        detailed = {(row.method, row.metric) for row in single}
         rows = [row for row in found if (row.method, row.metric) in detailed]
         if len({(row.method, row.shots) for row in rows}) == 1:
             for group, some in _by(sorted(rows, key=_metric_order), _group):

@@ -73,16 +73,41 @@ def inspect(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Another option of the detector; repeatable."),
     ] = None,
+    llm: Annotated[
+        str, typer.Option(help="Language model: openai:NAME, local:FOLDER or scripted:FILE.")
+    ] = "",
+    llm_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Of the language model: base_url, seed, max_cost, max_calls, ...; repeatable.",
+        ),
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", metavar="", help="Ask again what was asked before.")
+    ] = False,
+    cache_only: Annotated[
+        bool, typer.Option("--cache-only", metavar="", help="Use kept replies, ask nothing new.")
+    ] = False,
 ) -> None:
     """See `HELP`."""
-    from blemish.cli import results
+    from blemish.cli import asking, results
     from blemish.runs import sources
 
     items = sources.find(source)
     options = {**parsed(option or []), **({"encoder": encoder} if encoder else {})}
     if size is not None:
         options["size"] = size
-    name = detector or _default(bool(normal), items)
+    if llm:
+        options["language_model"] = asking.language_model(
+            llm,
+            parsed(llm_option or []),
+            device=device,
+            dtype=dtype,
+            no_cache=no_cache,
+            cache_only=cache_only,
+        )
+    name = detector or ("gpt4v-ad" if llm else _default(bool(normal), items))
     _check(name, normal, false_alarms)
     ready = _fitted(
         _loaded(name, device=device, dtype=dtype, seed=seed, options=options),
@@ -170,7 +195,8 @@ def _loaded(
     for row in weights.table():
         # The encoder checks the file; here only a long wait is to be shown.
         here = (settings().cache / "weights" / row.name / row.file).is_file()
-        if row.name in parts.values() and not here:
+        named = [part for part in parts.values() if isinstance(part, str)]
+        if row.name in named and not here:
             with screen.progress(f"Fetching {row.name}", "B") as update:
                 weights.pull(row.name, update)
     return build.load(

@@ -101,6 +101,11 @@ class PatchDetector(ABC, Generic[Options, Remembered]):
         )
 
     @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each part."""
+        return {"encoder": self.encoder.fingerprint}
+
+    @property
     def references(self) -> list[dict[str, str]]:
         """Id and content hash of each sample that parts are compared with."""
         return list(self._memory.references) if self._memory else []

@@ -19,7 +19,7 @@ FORMAT = 1
 HEADER = "detector.json"
 STATE = "state.safetensors"
 _KEYS = {
-    *("name", "options", "parts", "encoder_fingerprint", "seed", "calibration", "references"),
+    *("name", "options", "parts", "fingerprints", "seed", "calibration", "references"),
     "state_sha256",
 }
 
@@ -45,7 +45,7 @@ def header(detector: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         "name": detector.name,
         "options": dict(options),
         "parts": {"encoder": detector.encoder.name},
-        "encoder_fingerprint": detector.encoder.fingerprint,
+        "fingerprints": detector.fingerprints,
         "seed": detector.seed,
         "calibration": detector.calibration.to_json(),
         "references": detector.references,

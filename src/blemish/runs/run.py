@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blemish.errors import (
+    BudgetError,
     InputError,
     MissingExtraError,
     OptionError,
@@ -28,6 +29,7 @@ from blemish.runs.sources import Item
 from blemish.types import Detector, Domain, Failure, Inspection, Sample
 
 _HOPELESS = (
+    BudgetError,
     MissingExtraError,
     OptionError,
     OutputError,

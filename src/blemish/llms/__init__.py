@@ -1,0 +1,1 @@
+"""Language models that look at pictures: OpenAI-compatible endpoints, local ones, scripted ones."""

@@ -1,0 +1,182 @@
+"""Brings an image-text-to-text checkpoint of `transformers` from a folder or the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blemish.errors import WeightsError
+
+_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+"""What a checkpoint is made of here: safetensors only, never a pickle or the code beside it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model.
+
+    Attributes:
+        model: of `AutoModelForImageTextToText`, in evaluation mode on its device.
+        processor: turns text and pictures into the model's inputs; pads on the left.
+        revision: the hub's commit, or the sha256 of a folder's files; 16 digits.
+    """
+
+    model: Any
+    processor: Any
+    revision: str
+
+
+def load(name_or_folder: str | Path, device: str, dtype: str) -> Checkpoint:
+    """Load a checkpoint.
+
+    Args:
+        name_or_folder: a folder that exists, or a repository of the hub.
+        device: a torch device.
+        dtype: "auto" for the checkpoint's own, or the name of a torch dtype.
+
+    Raises:
+        WeightsError: it is not there, is no such model, or cannot be loaded here.
+    """
+    folder = Path(name_or_folder).expanduser()
+    on_disk = folder.is_dir()
+    if not on_disk:
+        folder = _from_hub(str(name_or_folder))
+    try:
+        processor = _processor(folder)
+        _prepare(processor, name_or_folder)
+        model = _model(folder, device, dtype)
+    except WeightsError:
+        raise
+    # Transformers raises nearly every kind of error about a folder it cannot use.
+    except Exception as error:
+        raise WeightsError(
+            f"The vision-language model {name_or_folder} cannot be loaded from {folder}: "
+            f"{_first_line(error)} Expected a folder of transformers' image-text-to-text format "
+            "(config.json, *.safetensors, a tokenizer, a processor, a chat template)."
+        ) from error
+    revision = _digest(folder) if on_disk else folder.name
+    return Checkpoint(model, processor, revision[:16])
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of the hub's cache that holds a repository, fetched where that is allowed."""
+    from huggingface_hub import constants, snapshot_download
+
+    # The hub's client reads these when it is imported, which may have been before they were set.
+    flags = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    said = next(
+        (f for f in flags if os.environ.get(f, "").upper() in ("1", "ON", "YES", "TRUE")), ""
+    )
+    offline = bool(said) or constants.HF_HUB_OFFLINE
+    try:
+        return Path(
+            snapshot_download(
+                name, local_files_only=offline, allow_patterns=_WANTED, ignore_patterns="*/*"
+            )
+        )
+    # It raises errors of its own, of the HTTP library and of the system.
+    except Exception as error:
+        why = f"{said or 'HF_HUB_OFFLINE'} forbids the network" if offline else _first_line(error)
+        raise WeightsError(
+            f"The vision-language model {name} is not at hand. There is no such folder; the hub's "
+            f"cache {constants.HF_HUB_CACHE} does not have it; and the hub did not give it: "
+            f"{why.rstrip('.')}. To bring it by hand, run on a connected machine\n"
+            f"    hf download {name} --local-dir FOLDER\n"
+            "and name that folder instead."
+        ) from error
+
+
+def _processor(folder: Path) -> Any:
+    import transformers
+
+    auto: Any = transformers.AutoProcessor
+    # One backend everywhere: pictures must not change when torchvision is installed.
+    options = {"backend": "pil", "local_files_only": True}
+    try:
+        return auto.from_pretrained(folder, **options)
+    except ImportError as error:
+        if "video" not in str(error).lower():
+            raise
+    return _without_video(folder).from_pretrained(folder, **options)
+
+
+def _without_video(folder: Path) -> Any:
+    """The checkpoint's class of processor, less its part for videos, which needs torchvision.
+
+    Most recent models (Qwen-VL, InternVL, LLaVA-OneVision, Gemma 4) have that part; pictures do
+    not pass through it.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+    whole: Any = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(folder, local_files_only=True))]
+
+    class Parts(whole):  # type: ignore[misc]
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [part for part in whole.get_attributes() if part != "video_processor"]
+
+    class Still(whole):  # type: ignore[misc]
+        @classmethod
+        def _get_arguments_from_pretrained(cls, *args: Any, **kwargs: Any) -> list[Any]:
+            parts: list[Any] = Parts._get_arguments_from_pretrained(*args, **kwargs)
+            parts.insert(whole.get_attributes().index("video_processor"), None)
+            return parts
+
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            if argument_name == "video_processor":
+                return None
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+    return Still
+
+
+def _prepare(processor: Any, name: str | Path) -> None:
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is None or not getattr(processor, "chat_template", None):
+        missing = "chat template" if tokenizer else "tokenizer"
+        raise WeightsError(
+            f"The vision-language model {name} has no {missing}, so it cannot be asked "
+            "questions. Take a checkpoint that was trained for chat."
+        )
+    # Replies start where the prompt ends, so padding must stand before the prompt.
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def _model(folder: Path, device: str, dtype: str) -> Any:
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        folder,
+        dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    if model.config.is_encoder_decoder:
+        raise WeightsError(
+            f"{folder} holds an encoder-decoder ({model.config.model_type}); expected a model that "
+            "goes on from its prompt, such as LLaVA or Qwen-VL."
+        )
+    return model.to(device).eval()
+
+
+def _digest(folder: Path) -> str:
+    """sha256 over the names and contents of a folder's files."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "."):
+        with path.open("rb") as file:
+            total.update(
+                f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+            )
+    return total.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no words'}"
