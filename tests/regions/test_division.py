@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,17 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from blemish.errors import InputError, OptionError
+from blemish.errors import InputError, MissingExtraError, OptionError
 from blemish.regions import division
-from blemish.regions.division import Division, fill, from_regions, grid, outline, working
+from blemish.regions.division import (
+    Division,
+    fill,
+    from_regions,
+    grid,
+    outline,
+    superpixel,
+    working,
+)
 from blemish.synthesis.procedural import make_part
 from blemish.types import Image, Region
 
@@ -223,3 +233,12 @@ def test_options_out_of_range_are_refused() -> None:
     for segments, compactness in ((4, 20.0), (60, 0.0)):
         with pytest.raises(OptionError, match="60 and 20"):
             division.superpixel(BLANK, segments, compactness)
+
+
+def test_without_scikit_image_the_command_that_installs_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for part in ("segmentation", "measure"):
+        monkeypatch.setitem(sys.modules, f"skimage.{part}", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "blemish\[llm\]"'):
+        superpixel(np.zeros((20, 20, 3), np.uint8))

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal, Protocol
+from importlib import import_module
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.errors import InputError, OptionError
+from blemish.errors import InputError, MissingExtraError, OptionError
 from blemish.images import resize
 from blemish.types import AnomalyMap, Image, Mask, Region
 
@@ -114,8 +115,7 @@ def superpixel(image: Image, segments: int = 60, compactness: float = 20.0) -> D
             f"Segments {segments} and compactness {compactness} came; expected 5 or more and a "
             "number above 0. The document has 60 and 20."
         )
-    from skimage.segmentation import slic
-
+    slic = _scikit_image("segmentation").slic
     found = slic(working(image), n_segments=segments, compactness=compactness, start_label=1)
     return Division(_kept(found), "superpixel")
 
@@ -217,11 +217,19 @@ def outline(labels: Labels) -> Mask:
     return np.asarray(cv2.erode(rank, cross) < rank)
 
 
+def _scikit_image(part: str) -> Any:
+    try:
+        return import_module(f"skimage.{part}")
+    except ImportError as cause:
+        raise MissingExtraError(
+            "Regions of a picture need scikit-image, which is not installed. Install it: "
+            'pip install "blemish[llm]"'
+        ) from cause
+
+
 def _kept(labels: NDArray[np.integer]) -> Labels:
     """Connected pieces of a size within the limits, in order of their first pixels."""
-    from skimage.measure import label
-
-    pieces = label(labels, connectivity=1)  # type: ignore[no-untyped-call]
+    pieces: NDArray[np.integer] = _scikit_image("measure").label(labels, connectivity=1)
     # Its numbers come in that order.
     areas = np.bincount(pieces.ravel())
     keep = (areas >= SMALLEST) & (areas <= LARGEST)
