@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from blemish.synthesis.procedural import write_set
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -93,9 +95,10 @@ def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
 
 @pytest.fixture
 def here(parts: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder a reader of the README has: parts, and a shift's pictures in a folder."""
+    """The working folder of the README's reader: parts, a shift's pictures and a data set."""
     shutil.copytree(parts / "good_parts", parts / "shift_12")
     shutil.copy(parts / "part.png", parts / "shift_12")
+    write_set(parts / "tiles", "tiled", train=2, good=2, anomalous=2, size=(96, 96))
     monkeypatch.chdir(parts)
     return parts
 
