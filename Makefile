@@ -44,5 +44,5 @@ $(CORE):
 
 $(DEV): $(CORE)
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" scripts/install '.[dev]' \
-	  "the tools for checks and tests, about 100 MB on disk, under a minute"
+	  "the tools for checks and tests, about 450 MB on disk, under a minute"
 	@touch $@
