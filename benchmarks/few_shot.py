@@ -38,7 +38,7 @@ from sklearn.metrics import roc_auc_score
 
 import blemish
 from blemish import build, registry, weights
-from blemish.cli.inspect import parsed
+from blemish.cli.inspecting import parsed
 from blemish.synthesis.procedural import DEFECTS, KINDS, make_part
 from blemish.types import Encoder, Example, Features, Image, Sample
 

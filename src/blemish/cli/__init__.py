@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from blemish.cli import bench, calibrate, compare, datasets, detectors, figure, inspect, weights
+from blemish.cli import (
+    annotate,
+    bench,
+    calibrate,
+    compare,
+    datasets,
+    detectors,
+    figure,
+    inspect,
+    weights,
+)
 from blemish.errors import BlemishError
 
 app = typer.Typer(
@@ -22,6 +32,9 @@ app = typer.Typer(
 )
 app.command("inspect", help=inspect.HELP, epilog=inspect.EXIT_CODES, no_args_is_help=True)(
     inspect.inspect
+)
+app.command("annotate", help=annotate.HELP, epilog=annotate.EXIT_CODES, no_args_is_help=True)(
+    annotate.annotate
 )
 app.command("calibrate", no_args_is_help=True)(calibrate.calibrate)
 app.command("detectors")(detectors.detectors)

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blemish.cli.inspect import parsed
-from blemish.errors import OptionError, WeightsError
+from blemish.cli import inspecting as shared
+from blemish.cli import measuring
+from blemish.cli.inspecting import parsed
+from blemish.errors import OptionError
 
 if TYPE_CHECKING:
-    from blemish.benchmark.folder import Record
-    from blemish.benchmark.plan import Plan
-    from blemish.benchmark.protocol import Protocol
-    from blemish.datasets.model import Dataset
+    from blemish.types import ChatModel
 
 HELP = (
     "Measure detectors: a paper's table with our figures beside, or a free combination.\n\n"
     "blemish bench 004/table7 --data DATASETS\n\n"
     "blemish bench --detector patch-memory --dataset DIR --shots 1,2,4 --seeds 5\n\n"
+    "blemish bench 000/regions --data DATASETS --llm openai:gpt-5 --limit 5\n\n"
     "A benchmark that was stopped goes on when the command is repeated."
 )
 EXIT_CODES = (
     "Exit codes: 0 done; 2 nothing could be run; 3 some methods could not be run, or some pictures "
     "not be judged; 130 stopped."
 )
-
-_RESULTS = Path("blemish_bench")
-_ANOMALIB = "anomalib:"
 
 
 def bench(
@@ -88,6 +81,10 @@ def bench(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, or a torch device.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Of the encoder, such as int8.")] = "auto",
+    llm: shared.Llm = "",
+    llm_option: shared.LlmPairs = None,
+    no_cache: shared.NoCache = False,
+    cache_only: shared.CacheOnly = False,
     list_: Annotated[
         bool, typer.Option("--list", metavar="", help="List the protocols and what can run here.")
     ] = False,
@@ -95,42 +92,55 @@ def bench(
     """See `HELP`."""
     free: dict[str, Any] = {"--detector": detector, "--maps": maps, "--method": method}
     free |= {"--shots": shots, "--encoder": encoder, "--size": size, "--option": option}
+    asking: dict[str, Any] = {"--llm": llm, "--llm-option": llm_option}
+    asking |= {"--no-cache": no_cache, "--cache-only": cache_only}
     _check(protocol, list_, data, dataset, free)
+    _check_asking([name for name, value in asking.items() if value], list_, maps, detector)
     if list_:
-        raise typer.Exit(_list())
+        raise typer.Exit(measuring.listed())
     from blemish.benchmark import find
     from blemish.benchmark import plan as plans
+    from blemish.benchmark.folder import Means
     from blemish.benchmark.protocol import load
     from blemish.datasets.find import open_dataset
 
     draws = tuple(range(seeds)) if seeds else None
     table = load(protocol) if protocol else None
+    model = _model(llm, llm_option, device, dtype, no_cache, cache_only)
+    means = Means(device, dtype, language_model=model)
     if table and data:
         plan = plans.of_protocol(
-            table, find.datasets(data, table.data), seeds=draws, categories=_words(categories)
+            table,
+            find.datasets(data, table.data),
+            seeds=draws,
+            categories=_words(categories),
+            language_model=bool(model),
         )
         plan = plan.limited(limit) if limit else plan
-        target = out or _RESULTS / protocol.replace("/", "-")
-        raise typer.Exit(_run(plan, table, target, device, dtype))
+        name = protocol.replace("/", "-")
+        name += f"-{measuring.code(model.fingerprint)}" if model and plan.asks else ""
+        raise typer.Exit(measuring.run(plan, table, out or measuring.RESULTS / name, means))
     assert dataset is not None
     opened = open_dataset(dataset)
-    if maps or detector.startswith(_ANOMALIB):
+    if maps or detector.startswith(measuring.ANOMALIB):
         opened = opened.limited(limit) if limit else opened
     if maps:
-        raise typer.Exit(_maps(opened, maps, method, _shots(shots), _words(categories), table, out))
+        chosen = (_shots(shots), _words(categories))
+        raise typer.Exit(measuring.maps(opened, maps, method, *chosen, table, out))
     options = {**parsed(option or []), **({"encoder": encoder} if encoder else {})}
     if size is not None:
         options["size"] = size
-    if detector.startswith(_ANOMALIB):
+    if detector.startswith(measuring.ANOMALIB):
         cells = (_shots(shots) or (None,), draws or (0,), options, _words(categories))
-        raise typer.Exit(_anomalib(opened, detector, cells, anomalib_python, out))
+        raise typer.Exit(measuring.anomalib(opened, detector, cells, anomalib_python, out))
     plan = plans.free(
         detector, opened, _shots(shots), draws or (0,), options, categories=_words(categories)
     )
     plan = plan.limited(limit) if limit else plan
-    code = _code([str(opened.root.resolve()), options, device, dtype, limit])
-    target = out or _RESULTS / f"{plan.cells[0].detector}-{opened.name}-{code}"
-    raise typer.Exit(_run(plan, None, target, device, dtype))
+    about = [str(opened.root.resolve()), options, device, dtype, limit]
+    about += [model.fingerprint] if model and plan.asks else []
+    name = f"{plan.cells[0].detector}-{opened.name}-{measuring.code(about)}"
+    raise typer.Exit(measuring.run(plan, None, out or measuring.RESULTS / name, means))
 
 
 def _check(
@@ -168,171 +178,35 @@ def _check(
         )
 
 
-def _run(plan: Plan, table: Protocol | None, out: Path, device: str, dtype: str) -> int:
-    """Run a plan, write and show its table; the exit code."""
-    from blemish.benchmark import run
-    from blemish.benchmark.folder import Means
-    from blemish.cli import screen
-
-    plan = _with_weights(plan)
-    said = screen.console(stderr=True)
-    for note in plan.notes:
-        said.print(note, markup=False, soft_wrap=True)
-    for method, why in plan.unavailable:
-        said.print(f"{method}: cannot be run, {why.rstrip('.')}.", markup=False, soft_wrap=True)
-    if not plan.cells:
-        said.print("Nothing can be run here.", style="bold red")
-        return 2
-    done, total = 0, sum(len(plan.items(cell)) for cell in plan.cells)
-    try:
-        with screen.progress("Measuring") as update:
-
-            def count(now: int, every: int) -> None:
-                nonlocal done
-                done = now
-                update(now, every)
-
-            records = run.run(
-                plan,
-                out,
-                Means(device, dtype),
-                command=_command(),
-                on_progress=count,
-            )
-    except KeyboardInterrupt:
-        typer.echo(
-            f"Stopped. {done} of {total} pictures are done and kept in {out}; the same command "
-            "goes on from there.",
-            err=True,
-        )
-        return 130
-    _show(records, table, out)
-    failed = _failed(records)
-    return 3 if failed or plan.unavailable else 0
-
-
-def _show(records: Sequence[Record], protocol: Protocol | None, out: Path) -> None:
-    from blemish.benchmark import table
-    from blemish.cli import screen
-
-    collected = table.collect(records, protocol)
-    left_out = table.write(collected, out)
-    console = screen.console()
-    table.show(collected, console)
-    for line in left_out:
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(f"Written to {out}", markup=False, soft_wrap=True)
-
-
-def _failed(records: Sequence[Record]) -> int:
-    """Tell pictures that could not be judged, each once; how many there are."""
-    from blemish.cli import screen
-
-    messages = {
-        (record["cell"]["data"], note["id"]): note["message"]
-        for record in records
-        for note in record["failed"]
-    }
-    said = screen.console(stderr=True)
-    for (data, name), message in messages.items():
-        said.print(f"Not judged: {data}, {name}: {message}", markup=False, soft_wrap=True)
-    return len(messages)
-
-
-def _with_weights(plan: Plan) -> Plan:
-    """The plan after its encoders' weights were fetched; without what they are missing for."""
-    from blemish import weights
-    from blemish.cli import screen
-
-    known = {row.name for row in weights.table()}
-    for name in dict.fromkeys(plan.encoder(cell) for cell in plan.cells):
-        if name not in known:
-            continue
-        try:
-            with screen.progress(f"Fetching {name}", "B") as update:
-                weights.pull(name, update)
-        except WeightsError as why:
-            plan = plan.without_encoder(name, f"its weights are not at hand: {why}")
-    return plan
-
-
-def _list() -> int:
-    from blemish.benchmark.plan import lacking
-    from blemish.benchmark.protocol import load, names
-
-    for name in names():
-        protocol = load(name)
-        ours = [run for run in protocol.runs if run.detector]
-        can = sum(not lacking(run, protocol.data) for run in ours)
-        state = "not yet" if not can else "runs" if can == len(ours) else "in part"
-        typer.echo(f"{name}: {state} ({can} of {len(ours)} methods), on {', '.join(protocol.data)}")
-        typer.echo(f"  {protocol.title}")
-    return 0
-
-
-def _maps(
-    dataset: Dataset,
-    source: Path,
-    method: str,
-    shots: Sequence[int | None] | None,
-    categories: Sequence[str],
-    table: Protocol | None,
-    out: Path | None,
-) -> int:
-    """Score another program's maps, write and show the table; the exit code."""
-    from blemish.benchmark import maps
-    from blemish.cli import screen
-
-    name = method or source.resolve().name
-    number = shots[0] if shots else 0
-    cells = maps.cells_of(dataset, name, shots=number, categories=categories)
-    target = out or _RESULTS / f"{name}-{dataset.name}-{_code([str(source.resolve()), number])}"
-    with screen.progress("Measuring") as update:
-        records = maps.score(
-            dataset,
-            source,
-            cells,
-            target,
-            au_pro_limit=table.au_pro_limit if table else 0.3,
-            command=_command(),
-            on_progress=update,
-        )
-    _show(records, table, target)
-    return 3 if _failed(records) else 0
-
-
-def _anomalib(
-    dataset: Dataset,
-    detector: str,
-    wanted: tuple[Sequence[int | None], Sequence[int], Mapping[str, Any], Sequence[str]],
-    python: Path | None,
-    out: Path | None,
-) -> int:
-    """Run a model of anomalib in its own environment, score its maps; the exit code."""
-    from blemish.benchmark import anomalib
-    from blemish.cli import screen
-
-    if python is None:
+def _check_asking(given: Sequence[str], list_: bool, maps: Path | None, detector: str) -> None:
+    """Refuse what is said of a language model where none is asked, or none is named."""
+    if not given:
+        return
+    if list_ or maps or detector.startswith(measuring.ANOMALIB):
+        here = "--list" if list_ else "--maps" if maps else detector
+        raise OptionError(f"{here} asks no language model. Leave {', '.join(given)} out.")
+    if "--llm" not in given:
         raise OptionError(
-            f"{detector} runs in an environment of its own: name its Python with "
-            "--anomalib-python, such as anomalib-env/bin/python after `python -m venv "
-            "anomalib-env` and `anomalib-env/bin/pip install anomalib`."
+            f"{', '.join(given)} came, but no language model. Name one, such as --llm "
+            "openai:gpt-5, or leave it out."
         )
-    shots, seeds, options, categories = wanted
-    model = detector.removeprefix(_ANOMALIB)
-    cells = anomalib.cells_of(
-        dataset, model, shots=shots, seeds=seeds, options=options, categories=categories
-    )
-    code = _code([str(dataset.root.resolve()), options])
-    target = out or _RESULTS / f"anomalib-{model}-{dataset.name}-{code}"
-    with screen.waiting(f"Running anomalib's {model}"):
-        records = anomalib.run(dataset, cells, target, python=python, command=_command())
-    _show(records, None, target)
-    return 3 if _failed(records) else 0
 
 
-def _command() -> str:
-    return shlex.join(["blemish", *sys.argv[1:]])
+def _model(
+    llm: str,
+    pairs: Sequence[str] | None,
+    device: str,
+    dtype: str,
+    no_cache: bool,
+    cache_only: bool,
+) -> ChatModel | None:
+    from blemish.cli import asking
+
+    if not llm:
+        return None
+    settings = parsed(pairs or [])
+    place = {"device": device, "dtype": dtype}
+    return asking.language_model(llm, settings, **place, no_cache=no_cache, cache_only=cache_only)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -348,7 +222,3 @@ def _shots(text: str) -> tuple[int | None, ...] | None:
             f"--shots {text} came; expected whole numbers or all, with commas between, such as "
             "1,2,4."
         ) from None
-
-
-def _code(about: Any) -> str:
-    return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()[:6]

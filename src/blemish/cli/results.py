@@ -26,14 +26,19 @@ def show(summary: RunSummary) -> None:
     left = len(summary.rows) - summary.counts["failed"] - len(good)
     if left:
         console.print(f"and {left} with lower scores; the report has them all")
+    show_failures(summary)
+    console.print(_totals(summary))
+    console.print(f"Report: {summary.report}", markup=False, soft_wrap=True)
+
+
+def show_failures(summary: RunSummary) -> None:
+    """Print, to stderr, why each picture that could not be inspected was not."""
     errors = screen.console(stderr=True)
     for row in summary.rows:
         if "error" in row:
             errors.print(
                 f"blemish: {row['message']}", style="magenta", markup=False, soft_wrap=True
             )
-    console.print(_totals(summary))
-    console.print(f"Report: {summary.report}", markup=False, soft_wrap=True)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
