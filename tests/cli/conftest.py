@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from blemish import registry
 from blemish.cli import main
+from blemish.llms.scripted import Scripted
 from blemish.registry import DetectorEntry
+
+GPT4V_AD = registry.detector("gpt4v-ad")
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,18 @@ def good(stub: ModuleType, tmp_path: Path) -> Path:
     """A folder of three good parts."""
     folder: Path = stub.draw_parts(tmp_path / "good", 3)
     return folder
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """GPT-4V-AD under its name, and the questions that its scripted model was asked."""
+    monkeypatch.setattr(registry, "detectors", lambda: {"gpt4v-ad": GPT4V_AD})
+    questions: list[Any] = []
+    plain = Scripted.chat
+
+    def chat(self: Scripted, messages: Any, **how: Any) -> Any:
+        questions.append(messages)
+        return plain(self, messages, **how)
+
+    monkeypatch.setattr(Scripted, "chat", chat)
+    return questions

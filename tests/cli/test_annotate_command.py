@@ -13,29 +13,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from blemish import registry
-from blemish.llms.scripted import Scripted
 from blemish.report import exports
 
 Blemish = Callable[..., Any]
-GPT4V_AD = registry.detector("gpt4v-ad")
 GRID = ("--llm", "scripted:said.json", "--option", "regions=grid", "--option", "cells=4")
 """Sixteen regions of a 40 x 60 picture, 10 x 15 pixels each, numbered row by row."""
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """GPT-4V-AD under its name, and the questions that its scripted model was asked."""
-    monkeypatch.setattr(registry, "detectors", lambda: {"gpt4v-ad": GPT4V_AD})
-    questions: list[Any] = []
-    plain = Scripted.chat
-
-    def chat(self: Scripted, messages: Any, **how: Any) -> Any:
-        questions.append(messages)
-        return plain(self, messages, **how)
-
-    monkeypatch.setattr(Scripted, "chat", chat)
-    return questions
 
 
 def say(reply: str) -> None:

@@ -78,7 +78,6 @@ def test_one_bad_file_among_good_ones(blemish: Blemish, ten: Path, good: Path) -
         (["--detector", "darkness", "--option", "pause"], "expected KEY=VALUE"),
         (["--detector", "darkness", "--size", "336"], "has no option 'size'"),
         (["--detector", "darkness", "--false-alarms", "2"], "target is 2.0; expected a share"),
-        (["--llm", "scripted:said.json", "--false-alarms", "0.1"], "no calibration that --false"),
         (["--detector", "darkness", "--device", "gpu"], "Device 'gpu' cannot be used here"),
         (["--detector", "darkness", "--out", "parts"], "lies in the output folder parts"),
         (["--detector", "darkness", "--out", "file"], "file is a file; expected a folder"),
@@ -92,7 +91,6 @@ def test_a_command_that_cannot_be_carried_out(
     Path("broken").mkdir()
     Path("broken/1.png").write_bytes(PNG)
     Path("file").write_text("mine")
-    Path("said.json").write_text("[]")
     answer = blemish("inspect", "parts", *options)
     assert answer.code == 2
     assert answer.err.startswith("blemish: ")

@@ -127,3 +127,13 @@ def test_options_reach_the_detector(blemish: Blemish, ten: Path) -> None:
     assert said.code == 0
     record = json.loads(Path("run/run.json").read_bytes())
     assert record["detector"]["options"] == {"pause": 0.001}
+
+
+def test_false_alarms_are_refused_where_nothing_is_calibrated(
+    blemish: Blemish, ten: Path, asked: list[Any]
+) -> None:
+    Path("said.json").write_text("[]")
+    answer = blemish("inspect", "parts", "--llm", "scripted:said.json", "--false-alarms", "0.1")
+    assert answer.code == 2
+    assert "gpt4v-ad has no calibration that --false-alarms could move" in answer.err
+    assert asked == []
