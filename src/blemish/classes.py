@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -53,4 +53,28 @@ def noun(dataset: str, category: str) -> Noun:
         return Noun(**known)
     name = category.replace("_", " ").replace("-", " ").strip() or "object"
     vowel = name[0].lower() in "aeio"  # "u" is as often a consonant: a unit, a USB plug
-    return Noun(name, "an" if vowel else "a", f"{name}s")
+    return Noun(name, "an" if vowel else "a", _plural(name))
+
+
+def named(name: str) -> Noun:
+    """The noun that goes by a name in prompts, whichever set it is from.
+
+    >>> named("bag of screws").plural
+    'bags of screws'
+    >>> named("snap-on box").plural
+    'snap-on boxes'
+    """
+    for rows in _table().values():
+        for row in rows.values():
+            if row["name"] == name:
+                return Noun(**row)
+    return replace(noun("", name), name=name, plural=_plural(name))
+
+
+def _plural(name: str) -> str:
+    """By the rules of spelling; a word that ends in a single s is taken for a plural."""
+    if name.endswith(("ss", "x", "z", "ch", "sh")):
+        return f"{name}es"
+    if name.endswith("y") and name[-2:-1] not in tuple("aeiou"):
+        return f"{name[:-1]}ies"
+    return name if name.endswith("s") else f"{name}s"
