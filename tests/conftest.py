@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,8 +17,6 @@ from blemish.synthesis.procedural import make_part
 # The same examples every time and no time limit: a slow machine must not fail a test.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
-
-DARKNESS = Path(__file__).with_name("darkness.py")
 
 
 @pytest.fixture
@@ -33,14 +32,24 @@ def parts(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stub() -> ModuleType:
+def module() -> Callable[[Path], ModuleType]:
+    """Loads a file beside the tests as the module of its name; tests are no package."""
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec
+        assert spec.loader
+        loaded = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return loaded
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def stub(module: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `darkness`: a detector without weights, and pictures for it."""
-    spec = importlib.util.spec_from_file_location("darkness", DARKNESS)
-    assert spec
-    assert spec.loader
-    module = sys.modules["darkness"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module(Path(__file__).with_name("darkness.py"))
 
 
 @pytest.fixture

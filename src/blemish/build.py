@@ -89,7 +89,7 @@ def _part(part: str, choice: str, **settings: Any) -> Any:
         return language_model(choice, **here)
     if part == "map_source":
         return load(choice, **settings)
-    return registry.resolve("blemish.regions.sam:Sam")(choice, device=settings["device"])
+    return segmenter(choice, device=settings["device"])
 
 
 def language_model(
@@ -166,6 +166,15 @@ def encoder(name: str, **settings: Any) -> Encoder:
     """An encoder by its registered name; `settings` are device, dtype and batch_size."""
     entry = registry.encoder(name)
     return cast(Encoder, registry.resolve(entry.target)(entry.name, **settings))
+
+
+def segmenter(name: str, *, device: str = "auto") -> Any:
+    """What divides pictures for regions="sam": a SAM checkpoint's folder, or its name on the hub.
+
+    Raises:
+        WeightsError: it cannot be loaded.
+    """
+    return registry.resolve("blemish.regions.sam:Sam")(name, device=_device(device))
 
 
 def _checked(entry: registry.DetectorEntry, options: Mapping[str, Any]) -> Any:

@@ -1,21 +1,28 @@
-"""A made miniature of three categories, and an encoder small enough for it."""
+"""A made miniature of three categories, models small enough for it, and what documents print."""
 
 from __future__ import annotations
 
+import hashlib
+import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from blemish.benchmark.folder import Means
+from blemish.benchmark.protocol import Published, load
 from blemish.datasets.find import open_dataset
 from blemish.datasets.model import Dataset
 from blemish.encoders.dinov2 import Dinov2
+from blemish.llms.scripted import Rule, Scripted
+from blemish.regions import division, marks
 from blemish.synthesis.procedural import write_set
-from blemish.types import Encoder
+from blemish.types import Encoder, Image, Message, Reply, Token, Usage
 
 KINDS = {"bottle": "bottle", "hazelnut": "nut", "leather": "woven"}
 """Categories of MVTec AD, and the made-up parts that stand for them."""
@@ -65,8 +72,109 @@ def tiny() -> Encoder:
     return cast(Encoder, encoder)
 
 
+class Halves:
+    """A segmenter that finds the left and the right half of any picture."""
+
+    name, fingerprint = "halves", "halves:1"
+
+    def masks(self, image: Image) -> NDArray[np.bool_]:
+        side = image.shape[1] // 2
+        left = np.zeros(image.shape[:2], np.bool_)
+        left[:, :side] = True
+        return np.stack((left, ~left))
+
+
+def answered(messages: Sequence[Message]) -> Reply:
+    """What a question asks for, in its own form; the score is drawn by the picture it is about."""
+    *_, judged = messages[-1].images
+    digit = hashlib.sha256(judged.tobytes()).digest()[0] % 10
+    if "center coordinates" in messages[-1].text:
+        return Reply("region 1: 0.5, 0.5, 0.2, 0.3.", Usage(1, 100, 10, 0.01))
+    image = "image anomaly score: 0.6; " if "score of the image" in messages[-1].text else ""
+    chances = {str(digit): math.log(0.5), str((digit + 4) % 10): math.log(0.5)}
+    tokens = (
+        Token(f"{image}region 1: 0.", 0.0),
+        Token(str(digit), math.log(0.5), chances),
+        Token(".", 0.0),
+    )
+    text = "".join(token.text for token in tokens)
+    return Reply(text, Usage(1, 100, 10, 0.01), tokens=tokens)
+
+
 @pytest.fixture(scope="session")
-def means(tiny: Encoder) -> Means:
-    """The tiny encoder under the names that detectors and protocols ask for."""
+def rule() -> Rule:
+    """How a language model answers that looks at the picture."""
+    return answered
+
+
+@pytest.fixture
+def model(rule: Rule) -> Scripted:
+    """Such a model, which remembers what it was asked."""
+    return Scripted(rule)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """Divide and mark each picture once a session: the tests ask about the same few."""
+    divided, marked = division.superpixel, marks.draw
+    known: dict[Any, Any] = {}
+
+    def superpixel(image: Image, *options: Any) -> division.Division:
+        key = (image.tobytes(), image.shape, options)
+        if key not in known:
+            known[key] = divided(image, *options)
+        return cast(division.Division, known[key])
+
+    def draw(image: Image, regions: division.Division, avoid_small: bool = False) -> Image:
+        key = (image.tobytes(), image.shape, regions.labels.tobytes(), avoid_small)
+        if key not in known:
+            known[key] = marked(image, regions, avoid_small)
+        return cast(Image, known[key])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(division, "superpixel", superpixel)
+        patched.setattr(marks, "draw", draw)
+        yield
+
+
+@pytest.fixture
+def means(tiny: Encoder, model: Scripted) -> Means:
+    """The tiny encoder and a segmenter under the names that detectors and protocols ask for."""
     names = ("dinov2-small", "tiny", "efficientnet-lite0")
-    return Means(device="cpu", dtype="float32", encoders=dict.fromkeys(names, tiny))
+    return Means(
+        device="cpu",
+        dtype="float32",
+        encoders=dict.fromkeys(names, tiny),
+        segmenters={"facebook/sam-vit-huge": Halves()},
+        language_model=model,
+    )
+
+
+@pytest.fixture(scope="session")
+def one() -> Callable[..., Published]:
+    """What a table prints of a method: `one(table, method, metric, data=..., shots=...)`."""
+
+    def find(
+        table: str,
+        method: str,
+        metric: str,
+        category: str = "mean",
+        *,
+        data: str = "mvtec-ad",
+        shots: int | None = 0,
+    ) -> Published:
+        key = (method, metric, category, data, shots)
+        (found,) = [
+            p
+            for p in load(table).published
+            if (p.method, p.metric, p.category, p.data, p.shots) == key
+        ]
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def figure(one: Callable[..., Published]) -> Callable[..., float]:
+    """The value of `one`."""
+    return lambda *about, **more: one(*about, **more).value

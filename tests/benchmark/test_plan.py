@@ -11,7 +11,8 @@ import pytest
 from blemish import registry
 from blemish.benchmark import find
 from blemish.benchmark.cell import Cell, safe_name
-from blemish.benchmark.plan import free, lacking, of_protocol
+from blemish.benchmark.plan import free, of_protocol
+from blemish.benchmark.possible import lacking
 from blemish.benchmark.protocol import Protocol, Run, load
 from blemish.datasets.model import Dataset
 from blemish.errors import DatasetError, OptionError, ReferencesError
@@ -154,7 +155,7 @@ def test_an_encoder_that_the_caller_brings_is_known(named: Named) -> None:
     assert of_protocol(table(run), named("mvtec-ad")).cells == ()
     plan = of_protocol(table(run), named("mvtec-ad"), encoders=("big",))
     assert plan.encoder(plan.cells[0]) == "big"
-    lost = plan.without_encoder("big", "its weights are not at hand")
+    lost = plan.without("big", "its weights are not at hand")
     assert lost.cells == ()
     assert lost.unavailable == (("m", "its weights are not at hand"),)
 

@@ -144,6 +144,81 @@ def test_a_stop_is_told_and_goes_on(
     assert blemish(*words).code == 0
 
 
+@pytest.fixture
+def script(blemish: Call, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A language model for --llm, and the detector that asks it."""
+    known = next(entry for entry in registry.DETECTORS if entry.name == "gpt4v-ad")
+    entries = {**registry.detectors(), "gpt4v-ad": known}
+    monkeypatch.setattr(registry, "detectors", lambda: entries)
+    Path("script.json").write_text('{"": "region 1: 0.9."}')
+    return "scripted:script.json"
+
+
+def test_a_language_model_is_asked_and_its_bill_shown(
+    blemish: Call, data: Path, script: str
+) -> None:
+    words: tuple[Any, ...] = ("bench", "--detector", "gpt4v-ad", "--dataset", data)
+    words += ("--categories", "bottle", "--limit", 1)
+    words += ("--option", "regions=grid", "--option", "cells=4")
+    said = blemish(*words, "--llm", script)
+    assert said.code == 0
+    assert "MVTec AD: what was asked" in said.out
+    (line,) = [line for line in said.out.splitlines() if "gpt4v-ad, 0 shots" in line]
+    assert line.split()[3:6] == ["scripted", "2", "2"]  # pictures, calls
+    (found,) = Path("blemish_bench").iterdir()
+    begun = json.loads((found / "bench.json").read_text())
+    assert begun["language_model"].startswith("scripted (scripted:")
+    assert begun["cells"]["mvtec-ad/bottle/gpt4v-ad/0-shot-seed0"]["options"] == {
+        "regions": "grid",
+        "cells": 4,
+    }
+    Path("script.json").write_text('{"": "region 1: 0.1."}')
+    assert blemish(*words, "--llm", script).code == 0
+    assert len(list(Path("blemish_bench").iterdir())) == 2  # another model, another folder
+    said = blemish(*words)
+    assert said.code == 2
+    assert "needs a language model" in said.err
+
+
+def test_a_protocol_takes_a_model_and_goes_without_a_segmenter(
+    blemish: Call, data: Path, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Any] = []
+
+    def noting(plan: Any, out: Path, means: Any, **_: Any) -> list[Any]:
+        ran.append((plan, means))
+        return []
+
+    def missing(name: str, *, device: str) -> Any:
+        raise WeightsError(f"{name} cannot be loaded.")
+
+    monkeypatch.setattr(bench_run, "run", noting)
+    monkeypatch.setattr("blemish.build.segmenter", missing)
+    said = blemish("bench", "000/regions", "--data", data, "--llm", script)
+    assert said.code == 3
+    assert "SAM: cannot be run, its weights are not at hand: facebook/sam-vit-huge" in said.err
+    ((plan, means),) = ran
+    assert {cell.method for cell in plan.cells} == {"grid", "super-pixel"}
+    assert means.language_model.name == "scripted"
+    assert all("language_model" not in cell.options for cell in plan.cells)
+    said = blemish("bench", "000/regions", "--data", data)
+    assert said.code == 2
+    assert "add --llm, such as --llm openai:gpt-5" in said.err
+
+
+def test_a_model_that_nothing_asks_is_told(blemish: Call, data: Path, script: str) -> None:
+    said = blemish("bench", "--detector", "darkness", "--dataset", data, "--llm", script)
+    assert said.code == 0
+    assert "--llm is not used" in said.err
+
+
+def test_protocols_that_ask_are_listed_as_such(blemish: Call, script: str) -> None:
+    said = blemish("bench", "--list")
+    assert "000/regions: runs with --llm (3 of 3 methods), on mvtec-ad" in said.out
+    assert "000/table1: in part with --llm (1 of 2 methods), on mvtec-ad" in said.out
+    assert "004/table7: in part (1 of 5 methods), on mvtec-ad" in said.out
+
+
 def test_protocols_are_listed_with_what_runs_here(blemish: Call) -> None:
     said = blemish("bench", "--list")
     assert said.code == 0
@@ -171,6 +246,10 @@ def test_protocols_are_listed_with_what_runs_here(blemish: Call) -> None:
         (["--list", "--detector", "musc"], "--list takes nothing else"),
         (["--maps", ".", "--detector", "musc", "--dataset", "sets/mvtec"], "--maps goes with"),
         (["--maps", "."], "--maps goes with"),
+        (["--list", "--llm", "openai:x"], "--list asks no language model"),
+        (["004/table7", "--data", ".", "--no-cache"], "--no-cache came, but no language model"),
+        (["--maps", ".", "--dataset", "sets/mvtec", "--llm", "openai:x"], "--maps asks no"),
+        (["--detector", "musc", "--dataset", "sets/mvtec", "--llm", "gpt-5"], "KIND:NAME"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_words(

@@ -21,7 +21,10 @@ Cell = Mapping[str, Any]
 """What a cell's figures.json holds."""
 Level = Literal["category", "group", "mean"]
 
-UNITS = {"latency": "s", "throughput": "1/s", "parameters": "M", "flops": "G", "agreement": ""}
+UNITS = {
+    **{"latency": "s", "throughput": "1/s", "parameters": "M", "flops": "G"},
+    **{"agreement": "", "score_spread": ""},
+}
 """Units of figures that are not shares; every other is shown in per cent."""
 
 
@@ -52,6 +55,7 @@ class Row:
         computed: how, as the cells say, as JSON.
         version: of blemish.
         weights: name to sha256, as JSON.
+        language_model: that was asked, and what answered.
         command: what was typed.
     """
 
@@ -77,6 +81,7 @@ class Row:
     computed: str = ""
     version: str = ""
     weights: str = ""
+    language_model: str = ""
     command: str = ""
 
 
@@ -218,8 +223,21 @@ class Corner:
             "computed": _joined(json.dumps(cell.get("computed", {})) for cell in cells),
             "version": _joined(one.get("version", "") for one in about),
             "weights": json.dumps(weights) if weights else "",
+            "language_model": _joined(answered(cell) for cell in cells),
             "command": _joined(one.get("command", "") for one in about),
         }
+
+
+def answered(cell: Cell) -> str:
+    """The language model that a cell asked, and what answered, where that calls itself otherwise.
+
+    >>> answered({"language_model": {"name": "gpt-5", "answered_by": ["gpt-5-2025-08-07"]}})
+    'gpt-5, answered by gpt-5-2025-08-07'
+    """
+    about = cell.get("language_model") or {}
+    others = [name for name in about.get("answered_by", ()) if name != about["name"]]
+    answers = f"answered by {', '.join(others)}" if others else ""
+    return ", ".join(filter(None, (about.get("name"), answers)))
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from blemish.benchmark import thresholds
+from blemish.benchmark import asked, thresholds
 from blemish.benchmark.cell import Cell
 from blemish.benchmark.judged import Judged, judge
 from blemish.benchmark.plan import Plan
@@ -39,7 +39,8 @@ _WHY_NONE = {
 }
 _NOT_HERE = {
     "spro": "sPRO needs the saturation areas that come with MVTec LOCO.",
-    "agreement": "Agreement needs repeated answers to the same picture.",
+    "agreement": "Agreement needs repeated answers to the same picture (option repeats).",
+    "score_spread": "The spread of scores needs repeated answers to a picture (option repeats).",
     "parameters": "Parameters are not measured by this version.",
     "flops": "FLOPs are not measured by this version.",
     "throughput": "Throughput is not measured by this version.",
@@ -80,17 +81,22 @@ def of_cell(
 
     Returns:
         "figures" in [0, 1] (latency in seconds), "undefined", "curve" where the plan wants it,
-        "counts", "failed", "unmasked" and "computed"; "threshold" where the detector's own verdict
-        does not count. One threshold for all categories is found by `unify`, once all are there.
+        "counts", "language_model" (see `asked.record`), "failed", "unmasked" and "computed";
+        "threshold" where the detector's own verdict does not count. One threshold for all
+        categories is found by `unify`, once all are there.
     """
     dataset = plan.datasets[cell.data]
     judged = judge(dataset, folder, items, rows)
     found = _Figures()
     _rank(found, judged)
     _overlap(found, plan, dataset, folder, judged)
-    found.take("ece", lambda: answers.expected_calibration_error(*judged.scored("score")))
+    found.take("ece", lambda: answers.expected_calibration_error(*_scored(judged, "score")))
     if not plan.remembers:
         found.take("latency", lambda: _latency(judged))
+    judged_rows = [row for _, row in judged.rows]
+    if asked.repeated(judged_rows):
+        found.take("agreement", lambda: asked.agreement(judged_rows))
+        found.take("score_spread", lambda: asked.score_spread(judged_rows))
     for name in plan.metrics:
         if name in _NOT_HERE and name not in found.values:
             found.undefined.setdefault(name, _NOT_HERE[name])
@@ -100,6 +106,7 @@ def of_cell(
         "undefined": found.undefined,
         "curve": list(map(list, thresholds.curve(labels, scores) if plan.curve and scores else ())),
         "counts": _counts(items, judged),
+        "language_model": asked.record(judged_rows),
         "failed": judged.failed,
         "unmasked": judged.unmasked,
         "computed": _computed(plan, cell, dataset),
@@ -148,10 +155,16 @@ def decide(record: dict[str, Any], judged: Judged, threshold: float | None = Non
 
 
 def _rank(found: _Figures, judged: Judged) -> None:
-    labels, scores = judged.scored("raw_score")
-    found.take("image_auroc", lambda: ranking.auroc(labels, scores))
-    found.take("image_ap", lambda: ranking.average_precision(labels, scores))
-    found.take("image_f1_max", lambda: ranking.f1_max(labels, scores)[0])
+    found.take("image_auroc", lambda: ranking.auroc(*_scored(judged)))
+    found.take("image_ap", lambda: ranking.average_precision(*_scored(judged)))
+    found.take("image_f1_max", lambda: ranking.f1_max(*_scored(judged))[0])
+
+
+def _scored(judged: Judged, name: str = "raw_score") -> tuple[list[bool], list[float]]:
+    labels, scores = judged.scored(name)
+    if judged.rows and not scores:
+        raise UndefinedMetricError("No picture has a score.")
+    return labels, scores
 
 
 def _overlap(found: _Figures, plan: Plan, dataset: Dataset, folder: Path, judged: Judged) -> None:
@@ -210,7 +223,9 @@ class _Maps(Sequence[Any]):
 def _latency(judged: Judged) -> float:
     if not judged.rows:
         raise UndefinedMetricError("Latency is not defined: no picture was judged.")
-    seconds = [row["usage"]["seconds"] for _, row in judged.rows]
+    seconds = [row["usage"]["seconds"] for _, row in judged.rows if asked.now(row)]
+    if not seconds:
+        raise UndefinedMetricError("Latency is not defined: every answer came from the cache.")
     return float(
         median(sum(t for stage, t in stages.items() if stage != "write") for stages in seconds)
     )
@@ -225,13 +240,17 @@ def _counts(items: Sequence[Item], judged: Judged) -> dict[str, int]:
         "failed": len(judged.failed),
         "without_mask": len(judged.unmasked),
         "without_score": sum(row["raw_score"] is None for _, row in judged.rows),
+        "without_map": sum(not row.get("map") for _, row in judged.rows),
         "pixels": judged.pixels.counts.pixels,
     }
 
 
 def _computed(plan: Plan, cell: Cell, dataset: Dataset) -> dict[str, Any]:
+    pictures = f"at most {plan.limit} of each label" if plan.limit else "all"
+    if examples := len(plan.examples(cell)):
+        pictures += f", but for {examples} anomalous ones that are shown as examples"
     return {
-        "test_pictures": f"at most {plan.limit} of each label" if plan.limit else "all",
+        "test_pictures": pictures,
         "eval_size": "native",
         "mask_resize": "none",
         "map_dtype": "float16",
@@ -241,7 +260,8 @@ def _computed(plan: Plan, cell: Cell, dataset: Dataset) -> dict[str, Any]:
         "image_score": "the detector's raw score",
         "threshold": thresholds.RULES[cell.threshold],
         "ece_bins": 15,
-        "latency": "median seconds from reading the file to the verdict, per picture",
+        "latency": "median seconds from reading the file to the verdict, per picture; one with an "
+        "answer from the cache does not count",
         "features": _FEATURES[plan.remembers],
         "perturbed": " and ".join(cell.perturb) or "no",
     }

@@ -23,7 +23,7 @@ from blemish.benchmark.plan import Plan
 from blemish.datasets.model import Item
 from blemish.errors import OutputError, SavedError
 from blemish.runs.folder import MAPS, RECORD, ROWS, replace_file, writing
-from blemish.types import Encoder
+from blemish.types import ChatModel, Encoder
 
 FORMAT = 1
 """Of bench.json and figures.json."""
@@ -41,11 +41,16 @@ class Means:
         device: as `blemish.build.load` takes it.
         dtype: as `blemish.build.load` takes it.
         encoders: ready encoders by name, in place of the registry's.
+        segmenters: ready segmenters by name, in place of those that would be loaded.
+        language_model: that detectors ask which need one; one for all cells, since they share its
+            budget, its limits and its kept replies.
     """
 
     device: str = "auto"
     dtype: str = "auto"
     encoders: Mapping[str, Encoder] = field(default_factory=dict)
+    segmenters: Mapping[str, Any] = field(default_factory=dict)
+    language_model: ChatModel | None = None
 
 
 def cell_folder(out: Path, cell: Cell) -> Path:
@@ -65,6 +70,7 @@ def begin(plan: Plan, out: Path, means: Means, command: str) -> None:
         "protocol": plan.protocol,
         "device": means.device,
         "dtype": means.dtype,
+        "language_model": _model(plan, means),
         "data": {name: str(dataset.root.resolve()) for name, dataset in plan.datasets.items()},
     }
     known = read_json(out / BENCH)
@@ -101,6 +107,12 @@ def begin(plan: Plan, out: Path, means: Means, command: str) -> None:
         "cells": cells,
     }
     write_json(out / BENCH, record)
+
+
+def _model(plan: Plan, means: Means) -> str | None:
+    """The language model by name and fingerprint, where one is asked."""
+    model = means.language_model
+    return f"{model.name} ({model.fingerprint})" if model and plan.asks else None
 
 
 def read_json(path: Path) -> Record | None:

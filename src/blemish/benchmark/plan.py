@@ -1,21 +1,23 @@
 """What `blemish bench` is about to run: a protocol or a free combination, cell by cell.
 
-Making a plan reads no picture
-and loads no model; what cannot run here is in the plan too, with the reason in words.
+Making a plan reads no picture and loads no model; what cannot run here is in it too, with the
+reason in words.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from blemish import registry
+from blemish.benchmark import possible
 from blemish.benchmark.cell import Cell
 from blemish.benchmark.protocol import Protocol, Run
 from blemish.datasets.model import Dataset, Item
 from blemish.datasets.published import published
-from blemish.errors import DatasetError, OptionError, nearest
+from blemish.errors import DatasetError, ReferencesError, nearest
 
 FREE_METRICS = (
     *("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max"),
@@ -60,9 +62,36 @@ class Plan:
         """Whether features are kept between cells; not where latency is asked for."""
         return "latency" not in self.metrics
 
+    @property
+    def asks(self) -> bool:
+        """Whether a language model has to be given."""
+        return any(possible.asks(cell.detector, cell.options) for cell in self.cells)
+
     def items(self, cell: Cell) -> tuple[Item, ...]:
-        """The test pictures of a cell whose truth is known."""
-        return _judged(self.datasets[cell.data], cell.category)
+        """The test pictures of a cell whose truth is known, but for its `examples`."""
+        shown = self.examples(cell)
+        every = _judged(self.datasets[cell.data], cell.category)
+        return tuple(item for item in every if item not in shown)
+
+    def examples(self, cell: Cell) -> tuple[Item, ...]:
+        """The labelled anomalous pictures that a cell's detector is shown (option examples).
+
+        The seed draws them from the test pictures: of most sets no others are anomalous.
+
+        Raises:
+            ReferencesError: there is none left to judge.
+        """
+        wanted = cell.options.get("examples", 0)
+        if not (isinstance(wanted, int) and wanted > 0):
+            return ()
+        every = _judged(self.datasets[cell.data], cell.category)
+        pool = [item for item in every if item.label == "anomalous"]
+        if wanted >= len(pool):
+            raise ReferencesError(
+                f"{cell.data} has {len(pool)} anomalous test pictures of {cell.category}, of "
+                f"which {wanted} are to be shown as examples: none is left to judge. Show fewer."
+            )
+        return tuple(sorted(pool, key=lambda item: _drawn(cell.seed, item))[:wanted])
 
     def references(self, cell: Cell) -> tuple[Item, ...]:
         """The normal pictures that a cell's detector learns from.
@@ -85,19 +114,17 @@ class Plan:
         )
 
     def encoder(self, cell: Cell) -> str | None:
-        """The encoder that a cell's detector is built with, by name."""
-        parts = registry.detector(cell.detector).parts
-        name: str | None = cell.options.get("encoder", parts.get("encoder"))
-        return name
+        """The encoder that a cell's detector, or its map source, is built with, by name."""
+        return possible.encoder_of(cell.detector, cell.options)
 
     def limited(self, count: int) -> Plan:
         """The same plan on at most so many test pictures of each category and label."""
         small = {name: dataset.limited(count) for name, dataset in self.datasets.items()}
         return replace(self, datasets=small, limit=count)
 
-    def without_encoder(self, encoder: str, why: str) -> Plan:
-        """The same plan where an encoder turned out not to be at hand."""
-        lost = [cell for cell in self.cells if self.encoder(cell) == encoder]
+    def without(self, part: str, why: str) -> Plan:
+        """The same plan where an encoder or a segmenter turned out not to be at hand."""
+        lost = [c for c in self.cells if part in (self.encoder(c), c.options.get("segmenter"))]
         methods = dict.fromkeys(cell.method for cell in lost)
         return replace(
             self,
@@ -113,6 +140,7 @@ def of_protocol(
     seeds: Sequence[int] | None = None,
     categories: Sequence[str] = (),
     encoders: Collection[str] = (),
+    language_model: bool = False,
 ) -> Plan:
     """The plan of a protocol.
 
@@ -122,6 +150,7 @@ def of_protocol(
         seeds: in place of the protocol's.
         categories: those to run; all of the protocol's where empty.
         encoders: names beyond the registry's that the caller brings along.
+        language_model: the caller brings one along.
 
     Raises:
         DatasetError: a data set is missing, or has none of the categories.
@@ -137,7 +166,8 @@ def of_protocol(
         name: _chosen(datasets[name], protocol.categories.get(name, ()), categories)
         for name in protocol.data
     }
-    reasons = {run.method: lacking(run, protocol.data, encoders) for run in protocol.runs}
+    known = (protocol.data, encoders, language_model)
+    reasons = {run.method: possible.lacking(run, *known) for run in protocol.runs}
     runs = [run for run in protocol.runs if run.detector and not reasons[run.method]]
     cells: list[Cell] = []
     for name in protocol.data:
@@ -185,7 +215,7 @@ def free(
         ReferencesError: a category has fewer training pictures than shots.
     """
     entry = registry.detector(detector)
-    numbers, note = _possible(entry, shots)
+    numbers, note = possible.shots(entry, shots, options or {})
     run = Run(
         method=entry.name,
         detector=entry.name,
@@ -204,28 +234,6 @@ def free(
     notes = (note,) if note else ()
     metrics = (*FREE_METRICS, *more)
     return Plan(None, title, tuple(cells), {dataset.name: dataset}, metrics, notes=notes)
-
-
-def lacking(run: Run, data: Sequence[str], encoders: Collection[str] = ()) -> str:
-    """Why a method cannot run here, in words; "" where it can, or is only quoted."""
-    if run.detector is None:
-        return ""
-    entry = registry.detectors().get(run.detector)
-    if entry is None:
-        return f"this version of blemish has no detector '{run.detector}' yet"
-    encoder = run.options.get("encoder", entry.parts.get("encoder"))
-    if encoder and encoder not in encoders and encoder not in registry.encoders():
-        return f"this version of blemish has no encoder '{encoder}' yet"
-    if entry.needs == "language model" and not run.options.get("language_model"):
-        return f"{entry.name} needs a language model, and none is named"
-    if run.train_on and entry.needs in ("nothing", "language model"):
-        return f"no adapter of {entry.name} trained on {run.train_on} is at hand"
-    if run.train_on and any(name != run.train_on for name in run.data or data):
-        return (
-            f"{entry.name} learns from references alone and cannot be trained on {run.train_on} "
-            "for another data set"
-        )
-    return ""
 
 
 def _cells(run: Run, dataset: Dataset, category: str, seeds: Sequence[int]) -> Iterator[Cell]:
@@ -248,29 +256,6 @@ def _cells(run: Run, dataset: Dataset, category: str, seeds: Sequence[int]) -> I
             )
 
 
-def _possible(
-    entry: registry.DetectorEntry, shots: Sequence[int | None] | None
-) -> tuple[Sequence[int | None], str]:
-    """The numbers of shots that a detector can run with, and what to say of the others."""
-    if entry.needs != "references":
-        why = (
-            "judges the test pictures against each other"
-            if entry.needs == "folder"
-            else "takes no references"
-        )
-        asked = any(number != 0 for number in shots or ())
-        return (0,), f"{entry.name} {why}: it runs once, without shots." if asked else ""
-    asked_for = tuple(dict.fromkeys((1,) if shots is None else shots))
-    numbers = tuple(number for number in asked_for if number is None or number > 0)
-    if not numbers or len(numbers) + (0 in asked_for) < len(asked_for):
-        words = ", ".join("all" if number is None else str(number) for number in asked_for)
-        raise OptionError(
-            f"{entry.name} needs references, and {words or 'no'} shots were asked for. Give 1 or "
-            "more, such as --shots 1,2,4."
-        )
-    return numbers, f"{entry.name} needs references: 0 shots are left out." * (0 in asked_for)
-
-
 def _chosen(dataset: Dataset, wanted: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
     """The categories to run: those that have labelled test pictures."""
     unknown = [name for name in asked if name not in dataset.categories]
@@ -291,6 +276,10 @@ def _chosen(dataset: Dataset, wanted: Sequence[str], asked: Sequence[str]) -> tu
             f"`blemish datasets check {dataset.root}` says what it holds."
         )
     return chosen
+
+
+def _drawn(seed: int, item: Item) -> str:
+    return hashlib.sha256(f"{seed}:{item.id}".encode()).hexdigest()
 
 
 def _judged(dataset: Dataset, category: str) -> tuple[Item, ...]:

@@ -16,7 +16,7 @@ Metric = Literal[
     "image_auroc", "image_ap", "image_f1_max",
     "pixel_auroc", "pixel_ap", "pixel_f1_max", "au_pro", "spro",
     "accuracy", "balanced_accuracy", "precision", "recall", "f1",
-    "overkill", "miss", "unsure", "ece", "agreement", "latency",
+    "overkill", "miss", "unsure", "ece", "agreement", "score_spread", "latency",
     "parameters", "flops", "throughput",
 ]  # fmt: skip
 

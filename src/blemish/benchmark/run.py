@@ -8,22 +8,23 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from blemish import __version__, build, registry
+from blemish import __version__, registry
 from blemish.benchmark import figures, folder, perturb
 from blemish.benchmark.cell import Cell, safe_name
-from blemish.benchmark.features import Remembering
 from blemish.benchmark.folder import FIGURES, Means, Record
+from blemish.benchmark.parts import Parts
 from blemish.benchmark.plan import Plan
+from blemish.benchmark.possible import asks
 from blemish.benchmark.unify import unify
-from blemish.datasets.model import Item
-from blemish.errors import ImageError, ReferencesError
+from blemish.datasets.model import Item, example
+from blemish.errors import ImageError, OptionError, ReferencesError
 from blemish.runs import folder as run_folder
 from blemish.runs import rows as run_rows
 from blemish.runs import run as one_run
 from blemish.runs.sources import Item as Picture
-from blemish.types import Detector, Encoder, Sample
+from blemish.types import Detector, Example, Sample
 
 Progress = Callable[[int, int], None]
 """Called with pictures done and in all, over all cells."""
@@ -54,10 +55,16 @@ def run(
     Raises:
         SavedError: `out` was written by another version, or is damaged.
         OutputError: `out` holds other runs, or cannot be written.
+        OptionError: a detector asks a language model, and `means` has none.
         ReferencesError: a reference cannot be read.
         BlemishError: what a detector cannot do without is missing, such as its weights.
     """
     means = means or Means()
+    if plan.asks and means.language_model is None:
+        raise OptionError(
+            f"{plan.title}: this needs a language model, and none is named. Name one, such as "
+            "--llm openai:gpt-5, local:FOLDER for a model that runs here, or scripted:FILE."
+        )
     folder.begin(plan, out, means, command)
     runner = _Runner(plan, out, means, command)
     total = sum(len(plan.items(cell)) for cell in plan.cells)
@@ -79,7 +86,7 @@ class _Runner:
 
     def __init__(self, plan: Plan, out: Path, means: Means, command: str) -> None:
         self.plan, self.out, self.means, self.command = plan, out, means, command
-        self._encoders: dict[str, Encoder] = {}
+        self.parts = Parts(plan, means)
         self._twins: dict[str, Path] = {}
 
     def cell(self, cell: Cell, on_progress: Progress) -> Record:
@@ -88,9 +95,13 @@ class _Runner:
         # Cells that differ in the rule for verdicts only share one inspection.
         twin = self._twins.setdefault(_inspection(cell), here)
         items, references = self.plan.items(cell), self.plan.references(cell)
-        fingerprint = self._fingerprint(cell, [*items, *references])
+        examples = self.plan.examples(cell)
+        fingerprint = self._fingerprint(cell, [*items, *references, *examples])
         known = folder.read_json(here / FIGURES)
-        if known and known.get("provenance", {}).get("fingerprint") == fingerprint:
+        done = known and known.get("provenance", {}).get("fingerprint") == fingerprint
+        # An endpoint that gave no answer may give one now.
+        again = known and known["failed"] and asks(cell.detector, cell.options)
+        if known and done and not again:
             return known
         items, changes = self._changed(cell, items)
         seconds: dict[str, float] = {}
@@ -100,9 +111,10 @@ class _Runner:
             folder.share(twin, here)
         if not shared or cell.threshold == "max-of-normals":
             begun = time.perf_counter()
-            detector = self._detector(cell)
+            detector = self.parts.detector(cell.detector, cell.options, cell.seed)
             samples = self._samples(cell, detector, items, references)
-            fitted = detector.fit(samples) if samples else detector
+            shown = [self._example(cell, item) for item in examples]
+            fitted = detector.fit(samples, shown) if samples or shown else detector
             seconds["fit"] = time.perf_counter() - begun
             self._inspect(fitted, cell, items, on_progress)
             if cell.threshold == "max-of-normals":
@@ -148,25 +160,6 @@ class _Runner:
         said = {"not_occluded": len(changed.as_is)} if "occlusion" in cell.perturb else {}
         return changed.items, said
 
-    def _detector(self, cell: Cell) -> Detector:
-        """The detector of a cell before it is fitted, with an encoder that cells share."""
-        settings = {
-            "device": self.means.device,
-            "dtype": self.means.dtype,
-            "seed": cell.seed,
-            **cell.options,
-        }
-        name = self.plan.encoder(cell)
-        if name is None:
-            return build.load(cell.detector, **settings)
-        if name not in self._encoders:
-            ready = (
-                self.means.encoders.get(name)
-                or cast(Any, build.load(cell.detector, **settings)).encoder
-            )
-            self._encoders[name] = Remembering(ready) if self.plan.remembers else ready
-        return build.load(cell.detector, **{**settings, "encoder": self._encoders[name]})
-
     def _samples(
         self, cell: Cell, detector: Detector, items: Sequence[Item], references: Sequence[Item]
     ) -> list[Sample]:
@@ -204,6 +197,10 @@ class _Runner:
         dataset = self.plan.datasets[cell.data]
         return item.sample(dataset.noun(item.category).name, dataset.domain)
 
+    def _example(self, cell: Cell, item: Item) -> Example:
+        dataset = self.plan.datasets[cell.data]
+        return example(item, dataset.noun(item.category), dataset.domain)
+
     def _normals(self, cell: Cell, detector: Detector, samples: Sequence[Sample]) -> list[float]:
         """Raw scores of normal pictures: of references, each scored by what the others teach.
 
@@ -226,12 +223,10 @@ class _Runner:
 
     def _fingerprint(self, cell: Cell, files: Sequence[Item]) -> str:
         """Changes whenever a figure of the cell may."""
-        name = self.plan.encoder(cell)
-        ready = self.means.encoders.get(name or "")
         return _digest(
             [__version__, folder.FORMAT, cell.to_json(), self.plan.remembers],
             [self.plan.au_pro_limit, self.plan.curve, self.means.device, self.means.dtype],
-            [getattr(ready, "fingerprint", None), *map(_state, files)],
+            [*self.parts.fingerprints(cell.detector, cell.options), *map(_state, files)],
         )
 
     def _provenance(
@@ -244,11 +239,13 @@ class _Runner:
     ) -> Record:
         about = run_folder.read_record(here) or {}
         named = [one["id"] for one in about.get("references", [])]
+        model = self.means.language_model if asks(cell.detector, cell.options) else None
         return {
             "version": __version__,
             "weights": about.get("weights", {}),
             "command": about.get("command", ""),
             "fingerprint": fingerprint,
+            "language_model": getattr(model, "fingerprint", None),
             "detector_fingerprint": about.get("detector", {}).get("fingerprint"),
             "references": named or [item.id for item in references],
             "seed": cell.seed,

@@ -81,9 +81,9 @@ def write(table: Table, out: Path) -> tuple[str, ...]:
 
 def show(table: Table, console: Console) -> None:
     """Print the means, and the categories where they are few."""
-    from blemish.benchmark import table_layout
+    from blemish.benchmark import table_screen
 
-    table_layout.show(table, console)
+    table_screen.show(table, console)
 
 
 def shots_order(shots: int | None) -> float:

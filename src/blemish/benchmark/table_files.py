@@ -127,6 +127,9 @@ def _markdown(table: Table, left_out: Iterable[str]) -> str:
     detail = layout.categories(table)
     if detail:
         parts += ["## Categories", *map(_block, detail)]
+    asked = layout.asked(table)
+    if asked:
+        parts += ["## Language models", _plain(layout.ASKED_LEGEND), *map(_block, asked)]
     parts += [*_missing(table), *_computed(table)]
     if protocol and protocol.unclear:
         parts += ["## What the document leaves open", _list(protocol.unclear)]
@@ -153,6 +156,7 @@ def _missing(table: Table) -> list[str]:
             f"{layout.title(about['data'])}, {about['category']}, {about['method']}, "
             f"{shots_words(about['shots'])}, seed {about['seed']}"
         )
+        said += [f"{where}: {words}" for words in layout.left_out(cell)]
         count = len(cell.get("failed", []))
         names = ", ".join(one["id"] for one in cell.get("failed", [])[:5])
         if count:

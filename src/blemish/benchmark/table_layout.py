@@ -1,4 +1,4 @@
-"""Rows of a table as blocks of text, for a page and for a screen.
+"""Rows of a table as blocks of text, for a page (`table_files`) and for a screen (`table_screen`).
 
 Means: methods are rows, and shots or figures are columns. Categories: they are the rows, and
 methods or shots are columns, since data sets have up to thirty of them.
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TypeVar
 
-from blemish.benchmark.averages import Row
+from blemish.benchmark.averages import Cell, Row, answered
 from blemish.benchmark.table import Table, shots_order, shots_words
 from blemish.datasets.published import table as known_sets
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
+_R = TypeVar("_R")
 _T = TypeVar("_T")
-FEW = 24
-"""Lines of categories up to which a screen gets them."""
 NAMES = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
@@ -32,6 +28,7 @@ NAMES = {
     "balanced_accuracy": "balanced accuracy",
     "f1": "F1",
     "ece": "calibration error",
+    "score_spread": "spread of the image score",
 }
 """What people call a metric, where it is not the name itself."""
 GROUPS = {
@@ -40,13 +37,19 @@ GROUPS = {
     "verdicts": ("accuracy", "balanced_accuracy", "precision", "recall", "f1"),
     "verdicts that went wrong": ("overkill", "miss", "unsure", "coverage"),
     "scores, answers and cost": (
-        *("ece", "agreement", "latency", "throughput", "parameters", "flops"),
+        *("ece", "agreement", "score_spread", "latency", "throughput", "parameters", "flops"),
     ),
 }
 LEGEND = (
     "In per cent unless a unit stands there. Ours is the mean over seeds ± its standard deviation. "
     "A mean over categories says of how many it is where some are missing, and then has no "
     "difference, which is ours - published."
+)
+
+ASKED_LEGEND = (
+    "Calls, tokens and cost are what was paid; an answer from the cache adds nothing. Without a "
+    "score a picture is in no figure of the image level, without a map in none of the pixel level; "
+    "unsure is never right."
 )
 
 
@@ -125,56 +128,48 @@ def categories(table: Table) -> list[Block]:
     return blocks
 
 
-def show(table: Table, console: Console) -> None:
-    """Print the means, and the categories where they are few."""
-    from rich.table import Table as Drawn
-    from rich.text import Text
-
-    detail = categories(table)
-    few = sum(len(block.lines) for block in detail) <= FEW
-    for block in means(table) + (detail if few else []):
-        console.print(Text(block.title, "bold"))
-        for piece in _pieces(block, console.width):
-            drawn = Drawn(box=None, pad_edge=False, header_style="bold")
-            wides = [_wide(piece, place) for place in range(len(piece.head))]
-            full = sum(max(len(h), w) + 2 for h, w in zip(piece.head, wides, strict=True))
-            for place, heading in enumerate(piece.head):
-                side: Literal["left", "right"] = "left" if place < piece.words else "right"
-                # Headings are wrapped where they have to be, figures never.
-                wide = wides[place] if full > console.width else None
-                drawn.add_column(Text(heading), justify=side, width=wide)
-            for line in piece.lines:
-                quiet = piece.words == 2 and line[1].startswith("published")
-                drawn.add_row(*(Text(cell, "dim" if quiet else "") for cell in line))
-            console.print(drawn)
-            console.print()
-    console.print(LEGEND, style="dim", markup=False)
-    if detail and not few:
-        console.print("Each category's figures are in table.md.", markup=False)
+ASKED = {
+    "pictures": ("language_model", "pictures"),
+    "calls": ("language_model", "model_calls"),
+    "tokens in": ("language_model", "tokens_in"),
+    "tokens out": ("language_model", "tokens_out"),
+    "cost": ("language_model", "cost"),
+    "unsure": ("language_model", "unsure"),
+    "refused": ("language_model", "refused"),
+    "unreadable": ("language_model", "unparsed"),
+    "no score": ("counts", "without_score"),
+    "no map": ("counts", "without_map"),
+}
+"""Columns about a language model, and where in a cell's record they stand."""
 
 
-def _pieces(block: Block, width: int) -> Iterator[Block]:
-    """The block in parts that fit beside each other's words: cut figures would be wrong ones."""
-    words = sum(_wide(block, place) + 2 for place in range(block.words))
-    parts: list[list[int]] = [[]]
-    used = words
-    for place in range(block.words, len(block.head)):
-        wide = _wide(block, place) + 2
-        if parts[-1] and used + wide > width:
-            parts.append([])
-            used = words
-        parts[-1].append(place)
-        used += wide
-    for part in parts:
-        places = [*range(block.words), *part]
-        lines = tuple(tuple(line[place] for place in places) for line in block.lines)
-        yield Block(block.title, tuple(block.head[place] for place in places), lines, block.words)
+def asked(table: Table) -> list[Block]:
+    """What was asked of language models and paid now, summed over categories and seeds."""
+    blocks = []
+    told = [cell for cell in table.cells if cell.get("language_model")]
+    for data, found in _by(told, lambda cell: cell["cell"]["data"]):
+        lines = []
+        for (method, shots), cells in _by(
+            found, lambda cell: (cell["cell"]["method"], cell["cell"]["shots"])
+        ):
+            sums = [sum(cell[part].get(name, 0) for cell in cells) for part, name in ASKED.values()]
+            names = "; ".join(dict.fromkeys(map(answered, cells)))
+            words = (f"{method}, {shots_words(shots)}", names)
+            lines.append((*words, *(f"{value:,.6g}" for value in sums)))
+        head = ("method", "language model", *ASKED)
+        blocks.append(Block(f"{title(data)}: what was asked", head, tuple(lines), 2))
+    return blocks
 
 
-def _wide(block: Block, place: int) -> int:
-    """Characters that a column needs: its cells, and the longest word of its heading."""
-    words = block.head[place].split() or [""]
-    return max(*(len(line[place]) for line in block.lines), *map(len, words))
+def left_out(cell: Cell) -> list[str]:
+    """What to say of pictures that a cell judged, and that are not in all of its figures."""
+    counts = cell.get("counts", {})
+    said = []
+    if count := counts.get("without_score"):
+        said.append(f"{count} without a score, not in the figures of the image level")
+    if counts.get("pixels") and (count := counts.get("without_map")):
+        said.append(f"{count} without a map, not in the figures of the pixel level")
+    return said
 
 
 def number(value: float | None, row: Row, *, sign: bool = False) -> str:
@@ -265,9 +260,9 @@ def _metric_order(row: Row) -> int:
     return order.index(row.metric) if row.metric in order else len(order)
 
 
-def _by(rows: Iterable[Row], of: Callable[[Row], _T]) -> Iterator[tuple[_T, list[Row]]]:
+def _by(rows: Iterable[_R], of: Callable[[_R], _T]) -> Iterator[tuple[_T, list[_R]]]:
     """Rows that are alike, in the order in which the first of each comes."""
-    groups: dict[_T, list[Row]] = {}
+    groups: dict[_T, list[_R]] = {}
     for row in rows:
         groups.setdefault(of(row), []).append(row)
     return iter(groups.items())

@@ -1,0 +1,109 @@
+"""What can run here, and with how many references: told before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from blemish import registry
+from blemish.benchmark.protocol import Run
+from blemish.errors import OptionError
+
+
+def encoder_of(detector: str, options: Mapping[str, Any]) -> str | None:
+    """The encoder that a detector, or else its map source, is built with, by name."""
+    source = options.get("map_source")
+    if source in registry.detectors():
+        return encoder_of(source, {})
+    name: str | None = options.get("encoder", registry.detector(detector).parts.get("encoder"))
+    return name
+
+
+def asks(detector: str, options: Mapping[str, Any]) -> bool:
+    """Whether a language model has to be given: the detector needs one, the options name none."""
+    needs = registry.detector(detector).needs
+    return needs == "language model" and not options.get("language_model")
+
+
+def lacking(
+    run: Run,
+    data: Sequence[str],
+    encoders: Collection[str] = (),
+    language_model: bool = False,
+) -> str:
+    """Why a method cannot run here, in words; "" where it can, or is only quoted.
+
+    Args:
+        run: the method.
+        data: the protocol's data sets.
+        encoders: names beyond the registry's that the caller brings along.
+        language_model: the caller brings one along.
+    """
+    if run.detector is None:
+        return ""
+    entry = registry.detectors().get(run.detector)
+    if entry is None:
+        return f"this version of blemish has no detector '{run.detector}' yet"
+    encoder = encoder_of(run.detector, run.options)
+    if encoder and encoder not in encoders and encoder not in registry.encoders():
+        return f"this version of blemish has no encoder '{encoder}' yet"
+    if asks(run.detector, run.options) and not language_model:
+        return (
+            f"{entry.name} needs a language model, and none is named: add --llm, such as "
+            "--llm openai:gpt-5"
+        )
+    if run.train_on and entry.needs in ("nothing", "language model"):
+        return f"no adapter of {entry.name} trained on {run.train_on} is at hand"
+    if run.train_on and any(name != run.train_on for name in run.data or data):
+        return (
+            f"{entry.name} learns from references alone and cannot be trained on {run.train_on} "
+            "for another data set"
+        )
+    return ""
+
+
+def shots(
+    entry: registry.DetectorEntry,
+    asked: Sequence[int | None] | None,
+    options: Mapping[str, Any],
+) -> tuple[Sequence[int | None], str]:
+    """The numbers of shots that a detector can run with, and what to say of the others.
+
+    Raises:
+        OptionError: it can run with none of those that are asked for.
+    """
+    least, takes = _references(entry, options)
+    if not takes:
+        why = {
+            "folder": "judges the test pictures against each other",
+            "language model": "shows no references unless an option asks for it (references=2)",
+        }.get(entry.needs, "takes no references")
+        some = any(number != 0 for number in asked or ())
+        return (0,), f"{entry.name} {why}: it runs once, without shots." if some else ""
+    wanted = tuple(dict.fromkeys((least,) if asked is None else asked))
+    numbers = tuple(number for number in wanted if number is None or number >= least)
+    left_out = 0 in wanted and 0 not in numbers
+    if not numbers or len(numbers) + left_out < len(wanted):
+        words = ", ".join("all" if number is None else str(number) for number in wanted)
+        first = max(least, 1)
+        raise OptionError(
+            f"{entry.name} needs references, and {words or 'no'} shots were asked for. Give "
+            f"{least} or more, such as --shots {first},{2 * first},{4 * first}."
+        )
+    return numbers, f"{entry.name} needs references: 0 shots are left out." * left_out
+
+
+def _references(entry: registry.DetectorEntry, options: Mapping[str, Any]) -> tuple[int, bool]:
+    """How many references a detector needs at least, and whether it takes any."""
+    if entry.needs == "references":
+        return 1, True
+    if entry.needs != "language model":
+        return 0, False
+    fields = registry.resolve(entry.options).model_fields
+    usual = fields["references"].default if "references" in fields else 0
+    shown = options.get("references", usual)
+    source = registry.detectors().get(str(options.get("map_source")))
+    for_source = _references(source, {})[0] if source else 0
+    # One that shows some by itself goes without where none are drawn.
+    needed = shown if isinstance(shown, int) and not usual else 0
+    return max(needed, for_source), bool(shown or for_source)
