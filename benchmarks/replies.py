@@ -1,0 +1,121 @@
+"""How many of the replies that arXiv 2311.02782 prints are understood, by their verdict.
+
+    python benchmarks/replies.py PAPER.md
+
+PAPER.md is the document's text as Markdown: a reply stands under a heading "GPT-4V", the question
+under "Language Prompt" or "Prompt" before it, and the figure's caption after its replies. What a
+careful reader takes from each reply stands in replies_001.json, by figure and in the order of the
+replies; it was written down before the reader existed. Replies that are misread are named by figure
+and position. No reply is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from blemish.prompts.vqa_answer import Reading, read
+
+EXPECTED = Path(__file__).with_name("replies_001.json")
+REPRINTED = {15: 11, 16: 12}
+"""Figures that print the replies of another one again."""
+LOCALISATION = {8, 9, 10, 29, 30, 31, 32}
+"""Figures in which the same image is shown twice, the second time with numbered marks."""
+PEDESTRIANS = {33}
+"""Figures with two frames, both of which are judged."""
+VERDICTS = ("normal", "anomalous", "unsure")
+
+_HEADING = re.compile(r"#+\s*\**(?P<text>.*?)\**\s*")
+_CAPTION = re.compile(r"\**\s*Figure (?P<number>\d+)\s*\|.*")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A reply as it is printed."""
+
+    figure: int
+    position: int
+    asked: str
+    one_shot: bool
+    text: str
+
+
+def printed(paper: str) -> list[Printed]:
+    """The replies of a paper, by figure and in order."""
+    found: list[Printed] = []
+    waiting: list[tuple[str, bool, str]] = []
+    heading, asked, one_shot = "", "", False
+    lines: list[str] = []
+    for line in [*paper.splitlines(), "# end"]:
+        title, caption = _HEADING.fullmatch(line), _CAPTION.match(line.strip())
+        if not title and not caption:
+            lines.append("" if line.startswith("![") else line)
+            continue
+        text = "\n".join(lines).strip()
+        lines = []
+        if heading == "GPT-4V" and text:
+            waiting.append((asked, one_shot, text))
+        elif heading in ("Language Prompt", "Prompt"):
+            asked = text
+        if caption:
+            number = int(caption["number"])
+            found += [Printed(number, i, *each) for i, each in enumerate(waiting, 1)]
+            waiting, one_shot, heading = [], False, ""
+        elif title:
+            heading = title["text"]
+            if re.search("(zero|one)-shot", heading, re.IGNORECASE):
+                one_shot = "one-shot" in heading.lower()
+    return found
+
+
+def reading(reply: Printed) -> Reading:
+    """A reply as the reader takes it."""
+    if reply.figure in LOCALISATION:
+        marks = range(1, 21)
+        return read(reply.text, asked=reply.asked, marks=marks, images=2, judged=(1, 2))
+    if reply.figure in PEDESTRIANS:
+        return read(reply.text, asked=reply.asked, images=2, judged=(1, 2))
+    if reply.one_shot:
+        return read(reply.text, asked=reply.asked, images=2, judged=(2,))
+    return read(reply.text, asked=reply.asked)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("paper", type=Path, help="the document's text, Markdown")
+    replies = printed(parser.parse_args().paper.read_text("utf-8"))
+    expected: dict[str, list[str]] = json.loads(EXPECTED.read_text("utf-8"))
+    counts = Counter(reply.figure for reply in replies)
+    if counts != {int(figure): len(verdicts) for figure, verdicts in expected.items()}:
+        raise SystemExit(
+            f"Found {len(replies)} replies, by figure {dict(counts)}; expected others."
+        )
+    table: Counter[tuple[str, str]] = Counter()
+    distinct, failures = Counter[bool](), []
+    for reply in replies:
+        wanted = expected[str(reply.figure)][reply.position - 1]
+        answer = reading(reply)
+        table[wanted, answer.verdict] += 1
+        if reply.figure not in REPRINTED:
+            distinct[wanted == answer.verdict] += 1
+        if wanted != answer.verdict:
+            place = f"figure {reply.figure}, reply {reply.position}"
+            failures.append(f"| {place} | {wanted} | {answer.verdict} | {answer.reason} |")
+    right = sum(table[verdict, verdict] for verdict in VERDICTS)
+    print(f"understood: {right} of {len(replies)}; of those printed once: ", end="")
+    print(f"{distinct[True]} of {distinct.total()}\n")
+    print("| written down | read: normal | anomalous | unsure |\n|---|---|---|---|")
+    for wanted in VERDICTS:
+        print(f"| {wanted} | {' | '.join(str(table[wanted, got]) for got in VERDICTS)} |")
+    print("\n| misread | written down | read | reason |\n|---|---|---|---|")
+    print("\n".join(failures))
+
+
+if __name__ == "__main__":
+    main()
