@@ -9,22 +9,38 @@ import sys
 from pathlib import Path
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench_startup.py"
-HEAVY = {"torch", "cv2", "scipy", "transformers", "onnx", "onnxruntime", "matplotlib", "skimage"}
+HEAVY = {
+    *("torch", "cv2", "scipy", "transformers", "onnx", "onnxruntime", "matplotlib", "skimage"),
+    *("openai", "httpx", "httpx2"),
+}
+IMPORT = "import blemish; [getattr(blemish, name) for name in blemish.__all__]"
 HELP = "import sys; from blemish.cli import main; sys.argv = ['blemish', '--help']; main()"
 
 
-def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
+def start(code: str) -> tuple[str, set[str]]:
+    """What a program prints, and the packages that it imports."""
     run = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", HELP],
+        [sys.executable, "-X", "importtime", "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1"},
     )
+    lines = run.stderr.splitlines()
+    return run.stdout, {line.split("|")[-1].strip().split(".")[0] for line in lines}
+
+
+def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
+    said, imported = start(HELP)
     for command in ("inspect", "detectors", "weights", "calibrate"):
-        assert re.search(rf"\b{command}\b", run.stdout), f"{command} is not in the help"
-    imported = {line.split("|")[-1].strip().split(".")[0] for line in run.stderr.splitlines()}
+        assert re.search(rf"\b{command}\b", said), f"{command} is not in the help"
     assert "blemish" in imported
+    assert imported & HEAVY == set()
+
+
+def test_the_package_with_all_its_public_names_imports_nothing_heavy() -> None:
+    _, imported = start(IMPORT)
+    assert {"blemish", "numpy"} <= imported
     assert imported & HEAVY == set()
 
 

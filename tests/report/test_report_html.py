@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import PIL.Image
@@ -18,7 +18,7 @@ import pytest
 
 from blemish.errors import OutputError
 from blemish.report.html import Card, write_report
-from blemish.types import AnomalyMap, Failure, Image, Region
+from blemish.types import AnomalyMap, Failure, Image, Reason, Region
 
 VOID = {"meta", "img", "input", "image", "path", "rect"}
 HOSTILE = """<script>alert("x")</script>' onerror="y" & $title {{7*7}}.png"""
@@ -56,6 +56,7 @@ def card(name: str, verdict: str = "normal", score: float | None = 0.1, **more: 
         "decided_by": "calibration",
         "reason": "inside the band" if verdict == "unsure" else "",
         "explanation": more.pop("explanation", ""),
+        "evidence": more.pop("evidence", {}),
     }
     image = more.pop("image", np.full((48, 64, 3), 128, np.uint8))
     return Card(row, image, **more)
@@ -169,6 +170,35 @@ def test_regions_of_the_first_view_are_outlined_and_all_are_listed(tmp_path: Pat
     assert max(int(y) for _, y in points) == pytest.approx(260, abs=5)
     assert re.findall(r"<text.*?>(\d+)</text>", text) == ["1"]
     assert "bottom right" in text
+
+
+def test_evidence_unfolds_as_text(tmp_path: Path) -> None:
+    evidence = {
+        "operating_point": 0.123456789,
+        "dropped": [],
+        "views": [{"replies": [f"region 1: 0.9\n{HOSTILE}"], "scores": {"1": 0.9}}],
+        "size": [4, 5],
+    }
+    text = write(tmp_path, card("a.png", evidence=evidence), card("b.png"))
+    (body,) = re.findall(r"<details><summary>Evidence</summary><pre>(.*?)</pre>", text, re.S)
+    assert unescape(body).splitlines() == [
+        *("operating_point: 0.123457", "dropped: –", "views:", "  1:", "    replies:"),
+        *("      region 1: 0.9", f"      {HOSTILE}", "    scores:", "      1: 0.9", "size: 4, 5"),
+    ]
+    assert len(Page(text).all("script")) == 1
+    long = write(tmp_path, card("a.png", evidence={"reply": "<" * 100_000}))
+    assert "inspections.jsonl has the rest" in long
+    assert len(long) - len(text) < 30_000
+
+
+def test_an_unsure_verdict_says_why_in_words(tmp_path: Path) -> None:
+    rows = []
+    for reason in get_args(Reason)[1:]:
+        one = card(f"{reason}.png", "unsure", None)
+        rows.append(Card({**one.inspection, "reason": reason}, one.image))
+    said = re.findall(r"<dt>Unsure</dt><dd>(.*?): (.+?)</dd>", write(tmp_path, *rows))
+    assert {reason for reason, _ in said} == set(get_args(Reason)[1:])
+    assert len({words for _, words in said}) == len(said)
 
 
 def test_headers_sort_and_say_so_and_controls_are_labelled(tmp_path: Path) -> None:

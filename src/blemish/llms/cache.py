@@ -54,6 +54,8 @@ class Cached:
             raise OptionError(f"Cache mode {mode!r} came; expected one of {get_args(Mode)}.")
         self.name = model.name
         self.fingerprint = model.fingerprint
+        # Beyond the protocol, a model may have this.
+        self.concurrency: int | None = getattr(model, "concurrency", None)
         self._model = model
         self._folder = Path(folder)
         self._mode = mode

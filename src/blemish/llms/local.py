@@ -12,6 +12,7 @@ from typing import Any
 from blemish.errors import ChatError, OptionError
 from blemish.llms._checkpoint import load
 from blemish.llms._conversation import prepare, spoken
+from blemish.llms._together import Question, Together
 from blemish.types import Message, Reply, Usage
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -24,14 +25,15 @@ class LocalChat:
     torchvision. The most likely token is taken at each step unless a temperature is given; then
     the seed of a question is `seed + attempt`, and questions are answered one at a time, so that a
     reply does not depend on its neighbours. A JSON schema cannot be enforced here and is named in
-    `Reply.dropped`. Safe to call from many threads, which take turns.
+    `Reply.dropped`. Safe to call from many threads: what they ask while the model is busy goes
+    through it together, next.
 
     Args:
         name_or_folder: a folder, or a repository of the hub, which is fetched into the hub's
             cache unless HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set.
         device: "cpu" or another torch device, such as "cuda".
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
-        batch_size: conversations a pass, for `chat_batch`.
+        batch_size: conversations a pass.
         max_new_tokens: where a reply is cut off.
         temperature: 0 for the most likely token.
         seed: where the temperature is above 0.
@@ -73,7 +75,9 @@ class LocalChat:
             f"transformers:{self.name}:{checkpoint.revision}:{self._model.dtype}:"
             f"{self._model.device.type}:{max_new_tokens}:{sampling}"
         )
-        self._lock = threading.Lock()
+        # One batch gathers while another goes through the model.
+        self.concurrency = 2 * self.batch_size
+        self._together = Together(self._answer, self.batch_size)
 
     def chat(
         self,
@@ -84,8 +88,7 @@ class LocalChat:
         attempt: int = 0,
     ) -> Reply:
         """One answer. See `blemish.types.ChatModel`; errors as for `chat_batch`."""
-        batch = self.chat_batch([messages], schema=schema, logprobs=logprobs, attempt=attempt)
-        return batch[0]
+        return self._together.ask([Question(messages, schema, logprobs, attempt)])[0]
 
     def chat_batch(
         self,
@@ -99,7 +102,7 @@ class LocalChat:
 
         Log-probabilities are the model's own, before temperature. Conversations share a pass
         where they hold equally many pictures. A batch that does not fit into memory is halved
-        once.
+        once, and so are those after it; in one that fails otherwise, each is asked by itself.
 
         Args:
             conversations: each as for `chat`.
@@ -111,26 +114,8 @@ class LocalChat:
             ChatError: a conversation that the model cannot take: too long, or in an order that
                 its chat template refuses; or too little memory.
         """
-        groups: dict[int, list[int]] = {}
-        for index, messages in enumerate(conversations):
-            groups.setdefault(sum(len(m.images) for m in messages), []).append(index)
-        dropped = () if schema is None else ("schema",)
-        found: dict[int, Reply] = {}
-        with self._lock:
-            for members in groups.values():
-                size, start = self.batch_size, 0
-                while start < len(members):
-                    batch = members[start : start + size]
-                    some = [conversations[i] for i in batch]
-                    replies = self._answer_if_it_fits(some, logprobs, attempt, dropped)
-                    if replies is None:
-                        if size < self.batch_size or len(batch) == 1:
-                            raise self._too_large(some)
-                        size = math.ceil(len(batch) / 2)
-                        continue
-                    found.update(zip(batch, replies, strict=True))
-                    start += len(batch)
-        return [found[i] for i in range(len(conversations))]
+        asked = [Question(messages, schema, logprobs, attempt) for messages in conversations]
+        return self._together.ask(asked)
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
         """The answer piece by piece; closing the iterator stops the model at its next token.
@@ -152,7 +137,7 @@ class LocalChat:
 
         def work() -> None:
             try:
-                with self._lock:
+                with self._together.turn:
                     self._generate(
                         self._inputs([messages]),
                         0,
@@ -176,20 +161,37 @@ class LocalChat:
                 raise error
             raise self._too_large([messages]) if _is_memory(error) else self._failed(error)
 
-    def _answer_if_it_fits(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        logprobs: int,
-        attempt: int,
-        dropped: tuple[str, ...],
-    ) -> list[Reply] | None:
+    def _answer(self, some: Sequence[Question], halved: bool = False) -> None:
+        """Answer questions of one kind in one pass, or in smaller ones where that fails."""
+        try:
+            replies = self._replies(some)
+        except ChatError as error:
+            if len(some) == 1:
+                return some[0].answer.set_exception(error)
+            for question in some:
+                self._answer([question])
+            return
+        if replies is not None:
+            for question, reply in zip(some, replies, strict=True):
+                question.answer.set_result(reply)
+        elif halved or len(some) == 1:
+            for question in some:
+                question.answer.set_exception(self._too_large([q.messages for q in some]))
+        else:
+            self._together.most = half = math.ceil(len(some) / 2)
+            self._answer(some[:half], halved=True)
+            self._answer(some[half:], halved=True)
+
+    def _replies(self, some: Sequence[Question]) -> list[Reply] | None:
         """Replies to one batch, or None where memory ran out."""
         import torch
 
+        logprobs = some[0].logprobs
         began = time.perf_counter()
         try:
-            inputs = self._inputs(conversations)
-            out = self._generate(inputs, attempt, output_logits=logprobs > 0)
+            inputs = self._inputs([question.messages for question in some])
+            # A seed matters only to questions that are asked alone.
+            out = self._generate(inputs, some[0].attempt, output_logits=logprobs > 0)
         except ChatError:
             raise
         # A model may fail in any way on what it was not made for.
@@ -202,7 +204,7 @@ class LocalChat:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             return None
-        seconds = {"language model": (time.perf_counter() - began) / len(conversations)}
+        seconds = {"language model": (time.perf_counter() - began) / len(some)}
         replies = []
         for row, mask in enumerate(inputs["attention_mask"]):
             ids = out.sequences[row, inputs["input_ids"].shape[1] :].tolist()
@@ -216,7 +218,7 @@ class LocalChat:
                     if logprobs
                     else (),
                     self.name,
-                    dropped,
+                    () if some[row].schema is None else ("schema",),
                 )
             )
         return replies

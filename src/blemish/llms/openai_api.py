@@ -57,7 +57,7 @@ class OpenAIChat:
         timeout: seconds for one whole answer.
         retries: how often a question is asked again after 408, 409, 429, 5xx, a broken
             connection, a time-out or an answer that cannot be read.
-        concurrency: questions under way at once.
+        concurrency: questions under way at once; the others wait.
         requests_per_minute: None for no limit.
         tokens_per_minute: prompt and answer together; None for no limit.
         budget: what may be spent, possibly together with other models.
@@ -66,6 +66,7 @@ class OpenAIChat:
 
     Attributes:
         budget: the one given, or one without limits that counts all the same.
+        concurrency: as given.
 
     Raises:
         OptionError: an option has a value that cannot be used.
@@ -103,6 +104,7 @@ class OpenAIChat:
         _check("prices", prices, two, "two numbers, 0 or more")
         _check("extra", extra, not _OWN & set(extra or ()), "no parameter that blemish sets itself")
         self.name = name
+        self.concurrency = concurrency
         self.budget = budget or Budget()
         self._endpoint = Endpoint(base_url, api_key, timeout)
         self._pictures = Pictures(detail, image_side, image_format)

@@ -22,6 +22,9 @@ _ENDS = get_args(get_type_hints(Reply)["ended"])
 class Scripted:
     """Answers from a list, in order, or by a rule. Safe to call from many threads.
 
+    Of a list, one question at a time should be asked, which `concurrency` says: in a folder of
+    pictures, the first reply is then about the first picture.
+
     A reply given as text counts as one model call and ended by itself; one given as a `Reply` is
     returned as it is, so that tokens, a cut-off or a refusal can be played too.
 
@@ -48,6 +51,7 @@ class Scripted:
         self._replies = () if callable(replies) else tuple(replies)
         script = getattr(replies, "__qualname__", "") if callable(replies) else repr(replies)
         self.fingerprint = f"scripted:{name}:{_digest(script)}"
+        self.concurrency: int | None = None if callable(replies) else 1
         self._lock = threading.Lock()
         self._used = 0
 

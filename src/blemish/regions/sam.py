@@ -8,6 +8,7 @@ steps around the model stand here; the working size is square, which leaves noth
 from __future__ import annotations
 
 import hashlib
+import threading
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class Sam:
                 "the hub such as facebook/sam-vit-huge while there is a network."
             ) from error
         self._model = model.to(device).eval()
+        self._turn = threading.Lock()  # hundreds of masks of one picture fill the memory already
         self._side = int(model.config.vision_config.image_size)
 
     @cached_property
@@ -100,7 +102,7 @@ class Sam:
         across, down = np.meshgrid(centres, centres)
         asked = torch.from_numpy(np.float32(np.stack((across.ravel(), down.ravel()), -1)))
         packed, boxes, scores = [], [], []
-        with torch.inference_mode():
+        with self._turn, torch.inference_mode():
             seen = self._model.get_image_embeddings(pixels.to(self.device))
             for start in range(0, len(asked), self.batch_size):
                 some = asked[start : start + self.batch_size]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
+from blemish.report.evidence import details
 from blemish.report.overlay import heatmap_layer, outlines, place_labels, render_size
 from blemish.types import AnomalyMap, Image, Region
 
@@ -20,6 +21,15 @@ _SIDE, _THUMB, _HEAT = 640, 96, 160
 _PHOTO_BYTES = 36_000
 SIGNS = {"anomalous": "▲", "unsure": "?", "normal": "✓", "failed": "✕"}
 """Verdicts, worst first, each with a sign: colour alone says nothing to many."""
+_WHY = {
+    "inside the band": "the score is too near the limit to call",
+    "refused": "the language model declined to answer",
+    "unparsed": "the language model's answer cannot be read",
+    "hedged": "the language model does not commit itself",
+    "contradicted": "one finding says normal, another one anomalous",
+    "nothing to decide on": "nothing was there to judge by",
+}
+"""What the reasons for an unsure verdict mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +38,7 @@ class Card:
 
     Attributes:
         inspection: as in a line of inspections.jsonl: "id", "verdict", "reason", "decided_by",
-            "score" (None where nothing could score it) and "explanation".
+            "score" (None where nothing could score it), "explanation" and perhaps "evidence".
         image: (H, W, 3) uint8 RGB, the picture that was inspected.
         scores: (h, w) float32 calibrated map in [0, 1], 0.5 at the operating point, stretched
             over the picture; None where there is none.
@@ -71,7 +81,8 @@ def article(card: Card, key: str) -> str:
     facts = [f"<dt>Score</dt><dd>{_number(found['score'])}</dd>"]
     facts.append(f"<dt>Decided by</dt><dd>{escape(found['decided_by'])}</dd>")
     if found["reason"]:
-        facts.append(f"<dt>Unsure because</dt><dd>{escape(found['reason'])}</dd>")
+        why = _WHY.get(found["reason"], "")
+        facts.append(f"<dt>Unsure</dt><dd>{escape(found['reason'])}: {why}</dd>")
     if card.label:
         facts.append(f"<dt>Label</dt><dd>{escape(card.label)}</dd>")
     words = f"<p>{escape(found['explanation'])}</p>" if found.get("explanation") else ""
@@ -81,7 +92,7 @@ width="{width}" height="{height}" loading="lazy">{_layers(card, height, width)}<
 <div class="words"><h3 id="{key}-name"><bdi>{name}</bdi></h3>
 <p>{badge(found["verdict"])}</p>
 <dl>{"".join(facts)}</dl>
-{words}{_region_table(card.regions)}</div>
+{words}{_region_table(card.regions)}{details(found.get("evidence", {}))}</div>
 </article>
 """
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -17,6 +18,9 @@ from blemish.runs.folder import HEAT, MAPS, OVERLAYS, Row, writing
 from blemish.runs.sources import Item
 from blemish.types import AnomalyMap, Image, Inspection, Region, Sample
 
+Point = Calibration | float | None
+"""Where a raw score is at the limit: by a calibration; or, of maps that lie in [0, 1] already, such
+as scores that a language model wrote, this score; None where that is not known."""
 _HEAT = 160
 """Longest side in pixels of the map that is painted. Maps are smooth at this scale, and
 calibrating each pixel of a 12 megapixel map would take a second."""
@@ -28,7 +32,8 @@ class Drawing:
 
     Attributes:
         out: the run's folder.
-        calibration: the operating point that heat is painted by; None paints no heat.
+        calibration: the detector's, by which heat is painted; without one, by the operating point
+            that the evidence of an inspection names.
         overlays: draw what was found.
         keep_maps: write raw maps.
         labels: the truth, by id, where it is known.
@@ -59,7 +64,7 @@ class Drawing:
             write_maps(self.out / MAPS / f"{name}.tiff", result.maps)
         if self.overlays:
             small = write_heat(self.out, item.id, result.maps[0]) if result.maps else None
-            heat = painted(small, self.calibration)
+            heat = painted(small, self.calibration or point_of(result.evidence))
             caption = _caption(result.verdict, result.score)
             path = self.out / OVERLAYS / f"{name}.jpg"
             write_overlay(path, sample.image, heat, result.regions, caption)
@@ -105,9 +110,19 @@ def read_heat(out: Path, item_id: str) -> AnomalyMap | None:
     return np.asarray(small, np.float32)
 
 
-def painted(raw: AnomalyMap | None, point: Calibration | None) -> AnomalyMap | None:
-    """A raw map as calibrated scores in [0, 1], (h, w) float32, where there is a calibration."""
-    return None if raw is None or point is None else point.score(raw)
+def point_of(evidence: Mapping[str, Any]) -> Point:
+    """The operating point that the evidence of an uncalibrated detector names."""
+    named = evidence.get("operating_point")
+    return named if isinstance(named, float) and 0 < named < 1 else None
+
+
+def painted(raw: AnomalyMap | None, point: Point) -> AnomalyMap | None:
+    """A raw map as scores in [0, 1], 0.5 at the limit, (h, w) float32; None without a limit."""
+    if raw is None or point is None:
+        return None
+    if isinstance(point, Calibration):
+        return point.score(raw)
+    return np.interp(raw, (0, point, 1), (0, 0.5, 1)).astype(np.float32)
 
 
 def write_overlay(

@@ -17,7 +17,7 @@ from blemish.types import Domain, Failure, Sample
 
 BATCH = 8
 PIXELS = 48_000_000
-"""A batch ends at 8 pictures or at this many pixels: large ones must fit into the memory."""
+"""A batch ends at this many pictures or pixels: large ones must fit into the memory."""
 _AHEAD = 4
 _log = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ class Read:
 
 
 def batches(
-    items: Sequence[Item], class_name: str, domain: Domain = "industrial"
+    items: Sequence[Item], class_name: str, domain: Domain = "industrial", most: int = BATCH
 ) -> Iterator[list[Read]]:
-    """Read pictures in order, a few ahead in a thread."""
+    """Read pictures in order, a few ahead in a thread, in batches of at most so many."""
     with ThreadPoolExecutor(1, "read") as pool:
         waiting: deque[Future[Read]] = deque()
         try:
@@ -55,7 +55,7 @@ def batches(
                 batch.append(waiting.popleft().result())
                 sample = batch[-1].sample
                 pixels += sample.image.size // 3 if isinstance(sample, Sample) else 0
-                if len(batch) == BATCH or pixels >= PIXELS:
+                if len(batch) == most or pixels >= PIXELS:
                     yield batch
                     batch, pixels = [], 0
             if batch:

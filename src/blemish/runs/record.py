@@ -29,7 +29,10 @@ def begin(out: Path, detector: Detector, class_name: str, command: str) -> dict[
     """Write and return what run.json says before the first picture is done."""
     # Beyond the protocol, a detector may have these.
     options = getattr(detector, "options", None)
-    encoder = getattr(getattr(detector, "encoder", None), "name", None)
+    encoder, language_model = (
+        getattr(getattr(detector, part, None), "name", None)
+        for part in ("encoder", "language_model")
+    )
     calibration = detector.calibration
     record = {
         "command": command,
@@ -40,6 +43,7 @@ def begin(out: Path, detector: Detector, class_name: str, command: str) -> dict[
             "fingerprint": detector.fingerprint,
             "options": options.model_dump(mode="json") if options else {},
             "encoder": encoder,
+            "language_model": language_model,
             "seed": getattr(detector, "seed", None),
         },
         "weights": {row.name: row.sha256 for row in weights.table() if row.name == encoder},
@@ -65,12 +69,12 @@ def finish(
     out: Path, record: Mapping[str, Any], everything: Sequence[Row], *, report: bool = True
 ) -> None:
     """Write the report, if one is wanted, and run.json with the totals of all rows."""
-    seconds = rows.stage_seconds(everything)
+    seconds, usage = rows.stage_seconds(everything), rows.usage(everything)
     if report:
         begun = time.perf_counter()
-        report_page.write(out, {**record, "seconds": seconds}, everything)
+        report_page.write(out, {**record, "seconds": seconds, "usage": usage}, everything)
         seconds["report"] = round(time.perf_counter() - begun, 4)
-    totals = {"counts": rows.counts(everything), "seconds": seconds}
+    totals = {"counts": rows.counts(everything), "usage": usage, "seconds": seconds}
     folder.write_record(out, {**record, **totals})
 
 

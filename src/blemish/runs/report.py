@@ -63,7 +63,8 @@ def _cards(
             continue
         label = row.get("label", "")
         try:
-            heat = pictures.painted(pictures.read_heat(out, row["id"]), point)
+            here = point or pictures.point_of(row["evidence"])
+            heat = pictures.painted(pictures.read_heat(out, row["id"]), here)
             yield Card(row, original(row), heat, rows.regions_of(row), label)
         except ImageError:
             yield Card(row, _overlay(out, row), label=label)
@@ -84,6 +85,8 @@ def _summary(record: Mapping[str, Any], point: Calibration | None) -> dict[str, 
     said = {"Detector": f"{detector.get('name')}{with_encoder}, seed {detector.get('seed')}"}
     if record.get("references"):
         said["Compared with"] = f"{len(record['references'])} pictures"
+    if detector.get("language_model"):
+        said["Language model"] = f"{detector['language_model']}: {_spent(record['usage'])}"
     if point:
         said["Operating point"] = (
             f"raw score {point.threshold:.4g}, at which {point.false_alarms:.3g} of good parts "
@@ -95,3 +98,16 @@ def _summary(record: Mapping[str, Any], point: Calibration | None) -> dict[str, 
     said["Command"] = record.get("command") or "from Python"
     said["Version"] = f"blemish {record['versions']['blemish']}, started {record['started']}"
     return said
+
+
+def _spent(usage: Mapping[str, Any]) -> str:
+    """What the questions of a run took, in words."""
+    calls = usage["model_calls"]
+    if not calls:
+        return "no new call, every reply was kept from an earlier run"
+    said = [f"{calls:,} call{'s' * (calls != 1)}"]
+    if usage["tokens_in"]:
+        said.append(f"{usage['tokens_in']:,} tokens in, {usage['tokens_out']:,} out")
+    if usage["cost"]:  # of a model without a price nobody knows what it cost
+        said.append(f"cost {usage['cost']:.4g}")
+    return ", ".join(said)

@@ -108,6 +108,13 @@ def stage_seconds(rows: Sequence[Row]) -> dict[str, float]:
     return {stage: round(seconds, 4) for stage, seconds in total.items()}
 
 
+def usage(rows: Sequence[Row]) -> dict[str, float]:
+    """Model calls, tokens and money, summed over all rows; failures do not say theirs."""
+    used = [row["usage"] for row in rows if "usage" in row]
+    names = ("model_calls", "tokens_in", "tokens_out", "cost")
+    return {name: sum(one[name] for one in used) for name in names}
+
+
 def file_name(item_id: str) -> str:
     """A name for files about one picture: readable, safe on every system, unique.
 

@@ -1,14 +1,16 @@
 """The one loop: pictures through a detector into a run folder.
 
 A thread reads ahead and another writes, so that the detector waits for neither. A row is written
-once, after the files it names, and reaches the disk before the next batch is begun.
+once, after the files it names, as soon as its picture is judged. A detector that computes here gets
+batches, one after the other. One that mostly waits for an endpoint says so by `at_once`: it gets so
+many pictures at the same time, each by itself, so that none waits for another or fails with it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,7 +91,9 @@ def inspect(
     are not inspected again, failures are tried again. Its own operating point stays in force.
 
     Args:
-        detector: fitted, where it needs to be.
+        detector: fitted, where it needs to be. Beyond the protocol it may have `at_once`: how many
+            pictures to hand over at the same time, each in a call of `predict` of its own; then
+            rows are written in the order in which they are done.
         items: what to inspect; see `blemish.runs.sources.find`.
         out: the run folder; made where there is none.
         class_name: what the parts are called.
@@ -115,7 +119,10 @@ def inspect(
         kept = ready = len(items) - len(todo)
         pen = pictures.Drawing(out, detector.calibration, draw, keep_maps, labels or {})
         on_progress(kept, len(items))
-        for written in _written(detector, reading.batches(todo, class_name, domain), pen):
+        at_once: int | None = getattr(detector, "at_once", None)
+        most = reading.BATCH if at_once is None else 1
+        batches = reading.batches(todo, class_name, domain, most)
+        for written in _written(detector, batches, pen, at_once or 1):
             done.update({row["id"]: row for row in written})
             ready += len(written)
             on_progress(ready, len(items))
@@ -135,22 +142,32 @@ def _refuse_own(items: Sequence[Item], out: Path) -> None:
 
 
 def _written(
-    detector: Detector, batches: Iterator[list[Read]], pen: pictures.Drawing
+    detector: Detector, batches: Iterator[list[Read]], pen: pictures.Drawing, at_once: int
 ) -> Iterator[list[Row]]:
     """The rows of each batch, once they are on the disk.
 
-    One batch is written while the next is judged.
+    When the run is stopped, what is under way is still judged and written: it may be paid for.
     """
-    with ThreadPoolExecutor(1, "write") as pool:
-        writing: Future[list[Row]] | None = None
-        for batch in batches:
+    with ThreadPoolExecutor(1, "write") as writer, ThreadPoolExecutor(at_once, "judge") as judges:
+
+        def judge(batch: list[Read]) -> Future[list[Row]]:
             samples = [read.sample for read in batch if isinstance(read.sample, Sample)]
             judged = {result.id: result for result in _judged(detector, samples)}
-            if writing:
-                yield writing.result()
-            writing = pool.submit(_write, batch, judged, pen)
-        if writing:
-            yield writing.result()
+            return writer.submit(_write, batch, judged, pen)
+
+        under_way: set[Future[Future[list[Row]]]] = set()
+        try:
+            for batch in batches:
+                under_way.add(judges.submit(judge, batch))
+                if len(under_way) > at_once:  # one lies ready for whoever is free first
+                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                    for judged in done:
+                        yield judged.result().result()
+            for judged in as_completed(under_way):
+                yield judged.result().result()
+        finally:
+            for waiting in under_way:
+                waiting.cancel()
 
 
 def _judged(detector: Detector, samples: Sequence[Sample]) -> list[Inspection | Failure]:

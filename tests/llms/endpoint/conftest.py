@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,18 +12,11 @@ import pytest
 from blemish.llms import openai_api
 from blemish.llms.openai_api import OpenAIChat
 
-SERVER = Path(__file__).parents[1] / "server.py"
-
 
 @pytest.fixture(scope="session")
-def stub_server() -> ModuleType:
+def stub_server(module: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `server`: an endpoint that fails as it is told to."""
-    spec = importlib.util.spec_from_file_location("server", SERVER)
-    assert spec
-    assert spec.loader
-    module = sys.modules["server"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module(Path(__file__).parents[1] / "server.py")
 
 
 @pytest.fixture
