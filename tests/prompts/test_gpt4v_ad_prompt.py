@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
-import re
-import string
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from blemish.errors import OptionError
 from blemish.prompts.gpt4v_ad import Answer, data, parse, question, schema, wording
@@ -105,6 +100,7 @@ PLAIN = [
     ("## Region 4\n- Anomaly score: 0.9\n## Region 7\n- Score: 0.25", {4: 0.9, 7: 0.25}),
     ("Region 4 (top left): 0.9\nRegion #7 = 0.25", {4: 0.9, 7: 0.25}),
     ("Region 4 has an anomaly score of 0.9. It has a crack (region 4).", {4: 0.9}),
+    ("region 4: 0.9; region 4: 0.9", {4: 0.9}),
     ("region 4 - 0.9; region 7 - 0.25", {4: 0.9, 7: 0.25}),
     ('"region 4: 0.9; region 7: 0.25."', {4: 0.9, 7: 0.25}),
     ("区域4：0.9；区域7：0.25。", {4: 0.9, 7: 0.25}),
@@ -114,6 +110,7 @@ PLAIN = [
      {4: 0.9, 7: 0.25}),
     ("| Why | Region No. | Score |\n|-|-|-|\n| a crack | Region 4 | 0.9 |", {4: 0.9}),
     ("| Region 4 | 0.9 |\n| Region 7 | 0.25 |", {4: 0.9, 7: 0.25}),
+    ("Answer: region 4: 0.9", {4: 0.9}),
     ("<think>region 9: 0.1? No.</think>region 4: 0.9", {4: 0.9}),
     ("I looked closely. Region 4 has a crack.\nregion 4: 0.9", {4: 0.9}),
     ('{"regions": [{"number": 4, "score": 0.9}, {"number": 7, "score": 0.25}]}',
@@ -186,6 +183,10 @@ def test_saying_that_nothing_is_anomalous_is_an_answer(text: str) -> None:
     assert (answer.scores, answer.image_score, answer.problem) == ({}, None, "")
 
 
+def test_scores_of_nought_are_an_answer_where_nothing_else_is_said() -> None:
+    assert read("Region 4: 0.0; Region 7: 0. No anomalies.") == Answer({4: 0.0, 7: 0.0})
+
+
 UNPARSED = [
     ("", "empty"),
     (" \n\t", "empty"),
@@ -251,6 +252,18 @@ UNPARSED = [
     ("image anomaly score: low", "'low' stands"),
     ("<think>region 4: 0.9", "thought aloud"),
     ("region 4: 0.9 " * 3000, "characters"),
+    ("No anomalies?", "names no region"),
+    ("Normal: none", "names no region"),
+    ("None of the regions: normal", "names no region"),
+    ("!normal", "names no region"),
+    ("```anomalous\nnone\n```", "names no region"),
+    ('{"regions": [], "normal regions": "none"}', "names no region"),
+    ("No anomalies.\n| Region | Score | a severe crack |", "names no region"),
+    ("region 4: 0. There is a crack at the top.", "scores no region above 0"),
+    ("region four: high. region 7: 0.0", "scores no region above 0"),
+    ("| Region | Score | Why |\n|-|-|-|\n| 4 | 0 | a crack |", "scores no region above 0"),
+    ("region 4: 0.", "as if it were cut off"),
+    ("region 4: 00", "where a score should be"),
 ]  # fmt: skip
 
 
@@ -325,65 +338,3 @@ def test_the_example_of_the_question_is_never_the_answer(text: str) -> None:
 def test_an_answer_behind_an_echo_is_read(echo: str) -> None:
     assert read(f"{echo} region 5: 0.8").scores == {5: 0.8}
     assert read(f"{ASKED}\n\nNo anomalies.") == Answer()
-
-
-@given(st.text() | st.text(alphabet='region 0123456789.:;,%-|{}[]"anomliesNone\n*区域，'))
-@example("[" * 5000)
-@example('{"regions":' * 5000)
-@example('"{' * 5000)
-@example("region " + "1," * 5000)
-@example("| region | score |\n" * 1000)
-@example("a a a an an of of : : " * 1000)
-@example('{"regions": [{"number": 4, "score": ' + "9" * 5000 + "}]}")
-def test_any_text_at_all_gives_an_answer_or_a_problem(text: str) -> None:
-    answer = read(text)
-    assert answer.problem in ("", "refused", "unparsed")
-    assert bool(answer.problem) == bool(answer.words)
-    assert set(answer.scores) <= set(REGIONS)
-    assert all(0 <= score <= 1 for score in answer.scores.values())
-    if not answer.problem and not answer.scores and answer.image_score is None:
-        said = "".join(c for c in text.lower() if c.isalpha())
-        assert re.fullmatch(
-            "(none|normal|noregions?|regions|noanomal(y|ies)|keine|json|answer)+", said
-        )
-
-
-@given(
-    st.dictionaries(st.integers(1, 57), st.integers(51, 100), min_size=1, max_size=6),
-    st.sampled_from(["plain", "json", "table"]),
-    st.data(),
-)
-def test_a_damaged_answer_never_becomes_a_normal_one(
-    percent: dict[int, int], form: str, damage: st.DataObject
-) -> None:
-    scores = {n: p / 100 for n, p in percent.items()}
-    text = written(scores, form)
-    if scores != {1: 0.9, 3: 0.7}:
-        assert read(text).scores == scores
-    place = damage.draw(st.integers(0, len(text)))
-    length = damage.draw(st.integers(0, 12))
-    put = damage.draw(st.text(alphabet=string.printable + "域，：", max_size=6))
-    answer = read(text[:place] + put + text[place + length :])
-    assert answer.problem or answer.scores
-
-
-def written(scores: dict[int, float], form: str) -> str:
-    if form == "plain":
-        return "; ".join(f"region {n}: {s}" for n, s in scores.items())
-    if form == "json":
-        return json.dumps({"regions": [{"number": n, "score": s} for n, s in scores.items()]})
-    rows = "\n".join(f"| {n} | {s} |" for n, s in scores.items())
-    return f"| Region | Score |\n|---|---|\n{rows}"
-
-
-def test_noise_of_the_words_of_answers_never_becomes_a_normal_one() -> None:
-    draw = random.Random(0)
-    parts = [
-        *("region 4", "region 7: 0.9", "no", "anomalies", "crack", "none of the regions", "0.9"),
-        *("but", "{", "}", '"regions"', "[", "]", ":", ",", ".", "score", "I can't", "not", "|"),
-    ]
-    for _ in range(3000):
-        text = " ".join(draw.choices(parts, k=draw.randint(2, 9)))
-        answer = read(text)
-        if "crack" in text or "but" in text or "region 4" in text:
-            assert answer.problem or answer.scores, text

@@ -194,12 +194,16 @@ def _said(left: Mapping[str, Any]) -> list[str]:
     """What the other keys of an object say, as text that is read like the rest."""
     texts = []
     for key, value in left.items():
-        if isinstance(value, str):
+        if isinstance(value, str) and re.fullmatch(answers.words("note"), _plainly(key)):
             texts.append(plain(value))
-        elif value not in (None, [], {}):
+        elif value not in (None, "", [], {}):
             texts.append(f"{key} {value}")
     return [text for text in texts if text]
 
 
 def _of(value: Mapping[str, Any], keys: tuple[str, ...]) -> list[str]:
-    return [key for key in value if re.sub(r"[\s_-]+", " ", key.lower()).strip() in keys]
+    return [key for key in value if _plainly(key) in keys]
+
+
+def _plainly(key: str) -> str:
+    return re.sub(r"[\s_-]+", " ", key.lower()).strip()

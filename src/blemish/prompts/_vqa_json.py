@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from blemish.prompts import _vqa_where as where
@@ -54,13 +55,12 @@ def _answer(value: Mapping[str, Any], marks: Collection[int], repaired: list[str
         if number not in marks:
             raise Unreadable(f"region {number} is not marked")
     score = _score(value.get("score"), repaired)
-    rest = {"findings": findings, "score": score, "repaired": tuple(repaired)}
+    read = partial(Reading, findings=findings, score=score, repaired=tuple(repaired), whole=True)
     if verdict == "unsure":
-        return Reading("unsure", "hedged", "the reply says that it is unsure", **rest)  # type: ignore[arg-type]
+        return read("unsure", "hedged", "the reply says that it is unsure")
     if verdict == "normal" and findings:
-        words = "the reply lists findings and says that all is well"
-        return Reading("unsure", "contradicted", words, **rest)  # type: ignore[arg-type]
-    return Reading("normal" if verdict == "normal" else "anomalous", **rest)  # type: ignore[arg-type]
+        return read("unsure", "contradicted", "the reply lists findings and says that all is well")
+    return read("normal" if verdict == "normal" else "anomalous")
 
 
 def _regions(entry: Mapping[str, Any]) -> tuple[int, ...]:

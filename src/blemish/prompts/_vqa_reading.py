@@ -36,6 +36,8 @@ class Reading:
         findings: about the judged image, in the order of the reply.
         score: the anomaly score it states, in [0, 1]; None where it states none.
         repaired: what was read leniently.
+        whole: some words are about the part as a whole. A part that is normal piece by piece only
+            may have a defect that the reply calls by a word that is not known.
     """
 
     verdict: Verdict
@@ -44,6 +46,7 @@ class Reading:
     findings: tuple[Finding, ...] = ()
     score: float | None = None
     repaired: tuple[str, ...] = field(default=())
+    whole: bool = False
 
     @property
     def regions(self) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ _MOST_BROKEN = 20  # places in one reply at which something looks like JSON and 
 _WIDE = {0xFF01 + i: 0x21 + i for i in range(94)} | {
     0x3000: " ", 0x00A0: " ", 0x202F: " ", 0x2212: "-", 0x2019: "'", 0x3002: ".",
 }  # fmt: skip
-_SCORE = re.compile(r"[-+]?(?:[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)(?:\s*%)?")
+_SCORE = re.compile(r"[-+]?(?:(?!0[0-9])[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)(?:\s*%)?")
 _TAIL = re.compile(r" ?[.,] ?[0-9]|\w|\s*[-–~/]\s*\.?[0-9]")
 
 
@@ -98,7 +98,8 @@ def score(text: str, repaired: list[str]) -> tuple[float, int]:
     """The score that a text begins with, and how many characters it takes.
 
     Args:
-        text: `0.9`, `.9`, `0,9` and `90 %` are read; 9, high, 0.7-0.9, 9/10 and 1.2 are not.
+        text: `0.9`, `.9`, `0,9` and `90 %` are read; 9, high, 0.7-0.9, 9/10 and 1.2 are not, nor
+            is `0.` at the end of a text, of which the rest may be missing.
         repaired: gets a note of what was read leniently.
 
     Raises:
@@ -111,6 +112,8 @@ def score(text: str, repaired: list[str]) -> tuple[float, int]:
     if not found or _TAIL.match(text, found.end()):
         raise Unreadable(f"'{' '.join(text[:20].split())}' stands where a score should be")
     written = found[0]
+    if written == "0" and text[found.end() :].rstrip() == ".":
+        raise Unreadable("the reply ends with '0.', as if it were cut off")
     value = float(written.rstrip("% \n\t").replace(",", "."))
     if "," in written:
         repaired.append(f"decimal comma: {written}")
@@ -147,9 +150,17 @@ def numbers(text: str, repaired: list[str]) -> list[int]:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a plain text, without those that only introduce an answer."""
-    parts = (s.strip(" ,:|-–—()[]{}") for s in re.split(r"[.!?;:\n]+", text))
-    return [s for s in parts if s and not re.fullmatch(words("fillers"), s)]
+    """The sentences of a plain text, without what only introduces an answer.
+
+    A question keeps its mark and a label its colon, so that neither is taken for a statement.
+
+    >>> sentences("answer: none. is it normal? normal: none")
+    ['none', 'is it normal? normal: none']
+    """
+    edge = " ,|-–—()[]{}"
+    parts = (s.strip(edge) for s in re.split(r"[.;\n]+|(?<=\w)!+", text))
+    parts = (re.sub(rf"^{words('fillers')} ?(?::|$)", "", s).strip(edge + ":") for s in parts)
+    return [s for s in parts if s]
 
 
 def says_nothing(sentence: str) -> bool:

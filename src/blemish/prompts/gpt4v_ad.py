@@ -12,11 +12,11 @@ parameter of the method. `parse` reads what comes back by these rules:
 | other languages, full-width signs, `0,9`, `90 %`     | read; the last two are noted as repaired  |
 | `regions 3-5: 0.8`, `regions 3 and 4: 0.8`           | each of them, noted as repaired           |
 | a region twice with the same score                   | once                                      |
-| prose beside scored regions                          | left out, if every region and every       |
+| prose beside regions that score above 0              | left out, if every region and every       |
 |                                                      | decimal number in it belongs to a score   |
 | "no anomalies", "none of the regions ...",           | the answer for a normal part, if nothing  |
 | `{"regions": []}` (all forms: answers.json)          | else is said                              |
-| an image score without any region                    | an answer, if nothing else is said        |
+| an image score without any region, or scores of 0    | an answer, if nothing else is said        |
 | sentences of the question                            | taken out                                 |
 | the example of the question, as it stands there      | unparsed                                  |
 | a region that does not exist; one with two scores    | unparsed                                  |
@@ -245,11 +245,16 @@ def settled(found: Found, rest: str, regions: Collection[int]) -> Answer:
         raise Unreadable("the reply names regions and says that there are none")
     if declared and image is not None and image >= 0.5:
         raise Unreadable(f"the reply says that nothing is anomalous and scores the image {image}")
-    if not scores:
-        if len(declared) < len(said) or (image is None and not declared and not found.empty):
+    if not any(scores.values()):
+        silent = not scores and image is None and not declared and not found.empty
+        if silent or len(declared) < len(said):
             if refuses(rest):
                 raise Unreadable("the model declined to answer", "refused")
-            raise Unreadable("the reply names no region and does not say that there is none")
+            raise Unreadable(
+                "the reply scores no region above 0 and does not say that nothing is anomalous"
+                if scores
+                else "the reply names no region and does not say that there is none"
+            )
     elif missing := sorted(found.mentioned - set(scores)):
         raise Unreadable(f"region {missing[0]} is named without a score")
     elif stray := re.search(r"[0-9] ?[.,] ?[0-9]|[0-9] ?%|[0-9] ?[:=|] ?\.?[0-9]", rest):

@@ -37,8 +37,9 @@ from blemish.prompts._vqa_words import data
 from blemish.prompts.answers import Unreadable, refuses, spoken, without_echo
 from blemish.types import Reason, Verdict
 
-__all__ = ["Finding", "Reading", "read"]
+__all__ = ["Finding", "Reading", "read", "read_where"]
 
+_DENIES = re.compile(r"\b(?:no|not|none|nothing|neither|nor|without|cannot)\b|n't\b|[?]")
 _QUOTED = re.compile(
     r"(\b(?:reads?|reading|says?|saying|written|writing|text|words?|label|sticker|sign|print|printed"
     r"|imprint|caption|note|warning|inscription|stamped)\b[^.\n\"“”'‘’]{0,40})"
@@ -84,6 +85,34 @@ def read(
     return _against_score(answer)
 
 
+def read_where(reading: Reading, text: str, marks: Collection[int] = ()) -> Reading:
+    """An answer to the question where an anomaly is, which may name no more than the place.
+
+    Args:
+        reading: what `read` took from it.
+        text: the reply.
+        marks: numbers of the regions that were drawn.
+
+    Returns:
+        The reading, with a finding for the places of each sentence that denies nothing, where
+        `read` could make nothing of it.
+
+    >>> read_where(read("At the top left."), "At the top left.").places
+    ('top left',)
+    """
+    if reading.reason != "unparsed" or not text.strip():
+        return reading
+    found = []
+    for sentence in (one.text for one in sentences(text)):
+        regions = where.regions(sentence, bool(marks)) if marks else ()
+        places = where.places(sentence)
+        if not set(regions) <= set(marks):
+            return reading
+        if (regions or places) and not _DENIES.search(sentence.lower()):
+            found.append(Finding(sentence, "anomalous", regions, places))
+    return Reading("anomalous", findings=tuple(found)) if found else reading
+
+
 def _read_text(text: str, asked: str, ended: str, question: Asked, repaired: list[str]) -> Reading:
     text = without_echo(_QUOTED.sub(r"\1 …", text.replace("\\n", "\n")), asked)
     if not any(letter.isalpha() for letter in text):
@@ -109,7 +138,11 @@ def _read_text(text: str, asked: str, ended: str, question: Asked, repaired: lis
                 raise Unreadable(f"region {number} is not marked")
     if not said.statements and score is not None:
         verdict, reason, words = _by_score(score)
-    return Reading(verdict, reason, words, findings, score, tuple(repaired))
+    whole = any(
+        found.says == "normal" and re.search(data()["of the whole"], found.words.lower())
+        for found in findings
+    )
+    return Reading(verdict, reason, words, findings, score, tuple(repaired), whole)
 
 
 def _by_score(score: float) -> tuple[Verdict, Reason, str]:

@@ -63,6 +63,11 @@ class Division:
         """The highest number."""
         return len(self.areas) - 1
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers that some pixel has."""
+        return tuple(int(number) for number in np.flatnonzero(self.areas[1:]) + 1)
+
     def at(self, height: int, width: int) -> Labels:
         """The labels in a picture of another size: (height, width) int32, nearest neighbour."""
         found: Labels = self.labels[np.ix_(_nearest(height, SIDE), _nearest(width, SIDE))]
