@@ -124,6 +124,15 @@ DETECTORS = (
         parts={"language_model": "", "segmenter": "", "map_source": ""},
         licence="the model's own",
     ),
+    DetectorEntry(
+        name="vqa",
+        target="blemish.detectors.vqa:VQA",
+        options="blemish.detectors._vqa_options:VQAOptions",
+        summary="asks a vision-language model in words: pictures, frames, depth, plots",
+        needs="language model",
+        parts={"language_model": "", "segmenter": ""},
+        licence="the model's own",
+    ),
 )
 
 LANGUAGE_MODELS = (

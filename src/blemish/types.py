@@ -26,9 +26,9 @@ AnomalyMap = NDArray[np.float32]
 Verdict = Literal["normal", "anomalous", "unsure"]
 DecidedBy = Literal["calibration", "language model", "probability", "nothing"]
 Reason = Literal[
-    "", "inside the band", "refused", "unparsed", "contradicted", "nothing to decide on"
+    "", "inside the band", "refused", "unparsed", "hedged", "contradicted", "nothing to decide on"
 ]
-Domain = Literal["industrial", "medical", "scene", "signal"]
+Domain = Literal["industrial", "medical", "depth", "scene", "signal"]
 
 
 def _image(array: Any, what: str) -> Image:
@@ -54,6 +54,8 @@ class Sample:
         references: normal samples that replace the detector's own for this sample, or labelled
             examples where a method can use anomalous ones too.
         standards: what normal looks like, in words.
+        auxiliary: what else is known of the part, by name and with its unit, such as
+            {"torque": "4.1 Nm"}; only what a person named, never a file's own metadata.
         domain: where the picture comes from.
         id: where the sample came from, such as its path; unique within a run.
 
@@ -65,6 +67,7 @@ class Sample:
     class_name: str = "object"
     references: tuple[Sample | Example, ...] = ()
     standards: str = ""
+    auxiliary: Mapping[str, str] = field(default_factory=dict)
     domain: Domain = "industrial"
     id: str = ""
 
@@ -74,6 +77,7 @@ class Sample:
         class_name: str = "object",
         references: Sequence[Sample | Example] = (),
         standards: str = "",
+        auxiliary: Mapping[str, str] | None = None,
         domain: Domain = "industrial",
         id: str = "",
     ) -> None:
@@ -85,6 +89,7 @@ class Sample:
         put(self, "class_name", class_name)
         put(self, "references", tuple(references))
         put(self, "standards", standards)
+        put(self, "auxiliary", dict(auxiliary or {}))
         put(self, "domain", domain)
         put(self, "id", id)
         if domain not in get_args(Domain):
@@ -105,7 +110,8 @@ class Example:
         label: "normal" or "anomalous".
         mask: (H, W) bool of the first view, True where anomalous; None where only the label is
             known.
-        kind: what sort of anomaly it is, such as "crack"; "good" for a normal part.
+        kind: what sort of anomaly it is, such as "crack"; for a normal part "good", or what was
+            found on it and rejected.
     """
 
     sample: Sample
@@ -187,8 +193,9 @@ class Inspection:
         raw_score: the detector's own score, any range, higher is more anomalous.
         maps: one (H, W) float32 raw anomaly map per view at the view's own size; may be empty.
         regions: marked places, most anomalous first.
-        spans: (start, end, score) in seconds, where the source had a time axis.
-        points: (P,) float32 score per point, where the source was a point cloud.
+        spans: (start, end, score) where the source had a time axis, in seconds or its own unit of
+            time; in order, without gaps or overlaps; the score in [0, 1].
+        points: (P,) float32 score in [0, 1] of each point, where the source was a point cloud.
         explanation: what a person reads.
         evidence: what the verdict stands on, as JSON values.
         usage: model calls, tokens, cost, seconds by stage.

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from blemish.detectors.musc import MuSc, MuScOptions
+from blemish.detectors.padim import PaDiM, PaDiMOptions
 from blemish.detectors.patch_memory import PatchMemory, PatchMemoryOptions
+from blemish.detectors.patchcore import PatchCore, PatchCoreOptions
+from blemish.detectors.spade import Spade, SpadeOptions
 from blemish.images import resize
 from blemish.synthesis.procedural import make_part
-from blemish.types import Encoder, Features, Image, Sample
+from blemish.types import Detector, Encoder, Features, Image, Inspection, Sample
 
 SIDE = 112
 """Of the made-up parts and of the encoder's input, so that a part's map is its working map."""
@@ -107,6 +112,59 @@ def musc(cells: Encoder) -> Callable[..., MuSc]:
         return MuSc(encoder=encoder, options=MuScOptions(**options), seed=seed)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def published(cells: Encoder) -> Callable[..., Detector]:
+    """Builds `padim`, `patchcore` or `spade` at the stand-in encoder's size, with options.
+
+    PatchCore keeps every patch unless asked for a coreset.
+    """
+
+    def build(name: str, seed: int = 0, **options: Any) -> Detector:
+        given = {"size": SIDE, **({"coreset": 1} if name == "patchcore" else {}), **options}
+        if name == "padim":
+            return PaDiM(encoder=cells, options=PaDiMOptions(**given), seed=seed)
+        if name == "patchcore":
+            return PatchCore(encoder=cells, options=PatchCoreOptions(**given), seed=seed)
+        return Spade(encoder=cells, options=SpadeOptions(**given), seed=seed)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def one() -> Callable[[Detector, Sample], Inspection]:
+    """What a detector finds on one sample."""
+
+    def inspection(detector: Detector, sample: Sample) -> Inspection:
+        (found,) = detector.predict([sample])
+        assert isinstance(found, Inspection)
+        return found
+
+    return inspection
+
+
+@pytest.fixture(scope="session")
+def raw(one: Callable[[Detector, Sample], Inspection]) -> Callable[[Detector, Sample], float]:
+    """The raw score that a detector gives one sample."""
+
+    def score(detector: Detector, sample: Sample) -> float:
+        found = one(detector, sample).raw_score
+        assert found is not None
+        return found
+
+    return score
+
+
+@pytest.fixture(scope="session")
+def state() -> Callable[[Detector, Path], dict[str, NDArray[Any]]]:
+    """The arrays that a detector saves."""
+
+    def arrays(detector: Detector, folder: Path) -> dict[str, NDArray[Any]]:
+        detector.save(folder)
+        return dict(load_file(folder / "state.safetensors"))
+
+    return arrays
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ Facts = Callable[[Any], tuple[Any, ...]]
 Load = Callable[..., Detector]
 GIVEN = {"references": 4, "folder": 10, "nothing": 0, "language model": 0}
 """How many good parts a detector is fitted on, by what it needs."""
+QUICK: dict[str, dict[str, Any]] = {"gpt4v-ad": {"regions": "grid", "cells": 4}}
+"""Options that promise the same in less time; superpixels have tests of their own."""
 
 
 @pytest.fixture(scope="module", params=sorted(registry.detectors()))
@@ -39,17 +41,26 @@ def load(entry: registry.DetectorEntry, cells: Encoder) -> Iterator[Load]:
     """`blemish.load` of this detector, or of a folder, on the stand-in encoder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "encoder", lambda name, **settings: cells)
-        asked = {"language_model": Scripted(seeing)} if "language_model" in entry.parts else {}
-        yield lambda name=entry.name, **options: blemish.load(
-            name, device="cpu", **{**asked, **options}
-        )
+        asked: dict[str, Any] = {}
+        if "language_model" in entry.parts:
+            asked["language_model"] = Scripted(seeing)
+
+        def build_or_open(name: str | Path = entry.name, **options: Any) -> Detector:
+            quick = QUICK.get(entry.name, {}) if name == entry.name else {}
+            return blemish.load(name, device="cpu", **{**asked, **quick, **options})
+
+        yield build_or_open
 
 
 def seeing(messages: Sequence[Message]) -> str:
-    """Stands in for a language model: region 1 is as odd as one place is beside row and column."""
-    cells = resize(messages[-1].images[-1], 8, 8).mean(2)
-    odd = cells - np.median(cells, axis=0) - np.median(cells, axis=1)[:, None] + np.median(cells)
-    return f"region 1: {min(1.0, -float(odd.min()) / 128):.3f}."
+    """Stands in for a language model: a part is as odd as one place is beside row and column."""
+    cells = resize(messages[0].images[-1], 8, 8).mean(2)
+    flat = np.median(cells, axis=0) + np.median(cells, axis=1)[:, None] - np.median(cells)
+    odd = min(1.0, -float((cells - flat).min()) / 128)
+    if "numerical identifier" in messages[0].text:
+        return f"region 1: {odd:.3f}."
+    said = "Yes, there is a stain at the top" if odd >= 0.2 else "No, there are no defects"
+    return f"{said}. Anomaly score: {odd:.3f}"
 
 
 @pytest.fixture(scope="module")

@@ -18,25 +18,15 @@ from blemish.detectors._augment import changed_copies
 from blemish.detectors.patch_memory import PatchMemory
 from blemish.errors import InputError, ReferencesError
 from blemish.synthesis.procedural import make_part
-from blemish.types import Encoder, Example, Features, Image, Inspection, Sample
+from blemish.types import Detector, Encoder, Example, Features, Image, Inspection, Sample
 
 Make = Callable[..., PatchMemory]
 Facts = Callable[[Inspection], tuple[Any, ...]]
 Tokens = Callable[..., NDArray[np.float64]]
+One = Callable[[Detector, Sample], Inspection]
+Raw = Callable[[Detector, Sample], float]
 Enlarge = Callable[[NDArray[Any], int, int], NDArray[np.float64]]
 SIDE = 112
-
-
-def one(detector: Any, sample: Sample) -> Inspection:
-    (found,) = detector.predict([sample])
-    assert isinstance(found, Inspection)
-    return found
-
-
-def raw(detector: Any, sample: Sample) -> float:
-    score = one(detector, sample).raw_score
-    assert score is not None
-    return score
 
 
 def rows(detector: PatchMemory, folder: Path) -> dict[str, int]:
@@ -67,6 +57,7 @@ def test_the_map_is_equation_2_over_layers_enlarged(
     broken: Sample,
     tokens_of: Tokens,
     bilinear: Enlarge,
+    one: One,
 ) -> None:
     side = 8 if 1 in layers else 4
     plain = np.zeros((side, side))
@@ -81,7 +72,9 @@ def test_the_map_is_equation_2_over_layers_enlarged(
     assert found.raw_score == pytest.approx(highest[-round(0.2 * highest.size) :].mean(), abs=1e-5)
 
 
-def test_a_stained_part_is_found_where_the_stain_is(patch_memory: Make, good: list[Sample]) -> None:
+def test_a_stained_part_is_found_where_the_stain_is(
+    patch_memory: Make, good: list[Sample], one: One
+) -> None:
     example = make_part("brushed", 103, defect="stain", size=(SIDE, SIDE))
     assert example.mask is not None
     detector = patch_memory().fit(good[:8])
@@ -94,7 +87,7 @@ def test_a_stained_part_is_found_where_the_stain_is(patch_memory: Make, good: li
     assert verdicts.count("normal") >= 10
 
 
-def test_a_reference_has_nothing_odd(patch_memory: Make, good: list[Sample]) -> None:
+def test_a_reference_has_nothing_odd(patch_memory: Make, good: list[Sample], one: One) -> None:
     detector = patch_memory(coreset=0).fit(good[:3])
     for sample in good[:3]:
         found = one(detector, sample)
@@ -104,7 +97,7 @@ def test_a_reference_has_nothing_odd(patch_memory: Make, good: list[Sample]) -> 
 
 @pytest.mark.parametrize("foreground", [False, True])
 def test_it_is_calibrated_on_each_reference_against_the_others(
-    foreground: bool, patch_memory: Make, good: list[Sample]
+    foreground: bool, patch_memory: Make, good: list[Sample], raw: Raw
 ) -> None:
     detector = patch_memory(coreset=0, foreground=foreground).fit(good[:4])
     scores = []
@@ -118,7 +111,7 @@ def test_it_is_calibrated_on_each_reference_against_the_others(
 
 
 def test_one_reference_is_calibrated_on_changed_copies_of_it(
-    patch_memory: Make, good: list[Sample]
+    patch_memory: Make, good: list[Sample], raw: Raw
 ) -> None:
     detector = patch_memory(seed=5).fit(good[:1])
     copies = [Sample(c) for c in changed_copies(good[0].image, 5)]
@@ -170,7 +163,11 @@ def test_turned_references_join_the_bank(
     ],
 )
 def test_a_part_that_lies_another_way_is_known_once_references_are_turned(
-    how: str, known: list[Callable[[Image], Image]], patch_memory: Make, good: list[Sample]
+    how: str,
+    known: list[Callable[[Image], Image]],
+    patch_memory: Make,
+    good: list[Sample],
+    raw: Raw,
 ) -> None:
     plain, turned = (patch_memory(augment=a, coreset=0).fit(good[:2]) for a in ("none", how))
     for turn in known:
@@ -200,7 +197,7 @@ def test_the_seed_chooses_the_coreset(
 
 
 def test_sigma_smooths_and_top_averages(
-    patch_memory: Make, good: list[Sample], broken: Sample
+    patch_memory: Make, good: list[Sample], broken: Sample, one: One
 ) -> None:
     rough, smooth = (one(patch_memory(sigma=s).fit(good[:3]), broken).maps[0] for s in (0, 5))
     assert np.abs(np.diff(smooth)).sum() < np.abs(np.diff(rough)).sum() * 0.9
@@ -225,7 +222,9 @@ def on_a_table(seed: int, dirt: bool = False) -> Sample:
     return Sample(image.clip(0, 255).astype(np.uint8))
 
 
-def test_foreground_silences_a_background_that_can_be_told_apart(patch_memory: Make) -> None:
+def test_foreground_silences_a_background_that_can_be_told_apart(
+    patch_memory: Make, one: One
+) -> None:
     normals = [on_a_table(seed) for seed in range(4)]
     options = {"size": 224, "layers": (1,), "sigma": 0}
     everything = patch_memory(**options).fit(normals)
@@ -243,14 +242,14 @@ def test_foreground_silences_a_background_that_can_be_told_apart(patch_memory: M
 
 
 def test_foreground_changes_nothing_where_there_is_no_background(
-    patch_memory: Make, good: list[Sample], broken: Sample
+    patch_memory: Make, good: list[Sample], broken: Sample, one: One
 ) -> None:
     plain, masked = (patch_memory(foreground=f).fit(good[:3]) for f in (False, True))
     np.testing.assert_array_equal(one(plain, broken).maps[0], one(masked, broken).maps[0])
 
 
 def test_feedback_that_is_normal_joins_the_bank_and_anomalous_does_not(
-    patch_memory: Make, good: list[Sample], broken: Sample, facts: Facts
+    patch_memory: Make, good: list[Sample], broken: Sample, facts: Facts, one: One
 ) -> None:
     feedback = [Example(broken, "anomalous"), Example(good[5], "normal")]
     taught = patch_memory().fit(good[:3], feedback)
@@ -261,7 +260,7 @@ def test_feedback_that_is_normal_joins_the_bank_and_anomalous_does_not(
 
 
 def test_a_samples_own_references_replace_the_bank(
-    patch_memory: Make, good: list[Sample], broken: Sample, facts: Facts
+    patch_memory: Make, good: list[Sample], broken: Sample, facts: Facts, one: One
 ) -> None:
     own = Sample(broken.image, references=[good[7], Example(good[8], "normal"), good[9]])
     for detector in (patch_memory(), patch_memory().fit(good[:3])):
@@ -275,7 +274,7 @@ def test_a_samples_own_references_replace_the_bank(
 
 
 def test_a_part_is_as_odd_as_its_oddest_view(
-    patch_memory: Make, good: list[Sample], broken: Sample
+    patch_memory: Make, good: list[Sample], broken: Sample, one: One, raw: Raw
 ) -> None:
     detector = patch_memory().fit([Sample([good[0].image, good[1].image]), good[2]])
     views = [good[5], broken, good[6]]
@@ -289,7 +288,7 @@ def test_a_part_is_as_odd_as_its_oddest_view(
 
 
 def test_evidence_names_the_reference_that_matches_the_oddest_patch_best(
-    patch_memory: Make, good: list[Sample], broken: Sample, tokens_of: Tokens
+    patch_memory: Make, good: list[Sample], broken: Sample, tokens_of: Tokens, one: One
 ) -> None:
     detector = patch_memory(coreset=0, sigma=0, layers=(1,)).fit(good[:6])
     found = one(detector, broken)
@@ -427,7 +426,7 @@ def test_a_saved_detector_comes_back_as_it_was(
 
 
 def test_a_picture_that_comes_twice_does_not_blind_the_detector(
-    patch_memory: Make, good: list[Sample], broken: Sample
+    patch_memory: Make, good: list[Sample], broken: Sample, one: One
 ) -> None:
     doubled = patch_memory().fit([*good[:7], good[0]])
     assert one(doubled, broken).verdict == "anomalous"

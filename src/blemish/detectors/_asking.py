@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from blemish.errors import BudgetError
 from blemish.types import ChatModel, Message, Reply, Usage
 
+Result = TypeVar("Result")
+
 AT_ONCE = 16
-"""Questions under way at most; a model may hold itself to fewer."""
+"""Questions under way at most, of a model that does not say how many it takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +27,17 @@ class Call:
     attempt: int = 0
 
 
+def pictures_at_once(model: ChatModel) -> int:
+    """How many pictures to judge at the same time.
+
+    A model may say by `concurrency` how many questions it answers at once, which it then holds
+    itself to. Of such a model somewhat more pictures are under way, so that some can be divided and
+    drawn while the others wait for their answer.
+    """
+    taken = _taken(model)
+    return taken + taken // 4 if taken else AT_ONCE
+
+
 def ask_all(model: ChatModel, calls: Iterable[Call]) -> list[Reply]:
     """One reply a call, in order; the calls may be made while the first are already under way.
 
@@ -32,9 +46,14 @@ def ask_all(model: ChatModel, calls: Iterable[Call]) -> list[Reply]:
     Raises:
         ChatError: a call got no answer; the first such, but a BudgetError before any other.
     """
-    pool = ThreadPoolExecutor(AT_ONCE, "ask")
+    return each(model, (partial(_ask, model, call) for call in calls))
+
+
+def each(model: ChatModel, jobs: Iterable[Callable[[], Result]]) -> list[Result]:
+    """What each job gives, in order; many of them ask the model at the same time. As `ask_all`."""
+    pool = ThreadPoolExecutor(_taken(model) or AT_ONCE, "ask")
     try:
-        futures = [pool.submit(_ask, model, call) for call in calls]
+        futures = [pool.submit(job) for job in jobs]
         pool.shutdown(wait=True)
     except BaseException:  # Ctrl-C too: what has not begun is not paid for
         pool.shutdown(wait=True, cancel_futures=True)
@@ -43,6 +62,12 @@ def ask_all(model: ChatModel, calls: Iterable[Call]) -> list[Reply]:
     if errors:
         raise min(errors, key=lambda error: not isinstance(error, BudgetError))
     return [future.result() for future in futures]
+
+
+def _taken(model: ChatModel) -> int | None:
+    """How many questions a model answers at once, where it says so."""
+    taken: int | None = getattr(model, "concurrency", None)
+    return taken
 
 
 def _ask(model: ChatModel, call: Call) -> Reply:

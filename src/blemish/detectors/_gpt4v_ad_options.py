@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blemish.errors import OptionError
 from blemish.prompts import gpt4v_ad as prompts
+from blemish.regions import preprocessing
 
 
 class GPT4VADOptions(BaseModel):
@@ -19,6 +20,8 @@ class GPT4VADOptions(BaseModel):
         segments: about how many superpixels.
         compactness: of the superpixels; higher is squarer.
         cells: of the grid, along each side.
+        preprocessing: what is done to every picture before its marks are drawn: "none", or another
+            variant of regions/preprocessing.json; the picture is divided as it came.
         avoid_small: keep numbers off regions that they would hide too much of.
         prompt: the wording: "document", or another one of prompts/gpt4v_ad.json; "json" holds the
             model to a schema where it can be held to one.
@@ -39,6 +42,7 @@ class GPT4VADOptions(BaseModel):
     segments: int = Field(60, ge=5, le=1000)
     compactness: float = Field(20.0, gt=0)
     cells: int = Field(16, ge=3, le=30)
+    preprocessing: str = "none"
     avoid_small: bool = False
     prompt: str = "document"
     image_score: bool = False
@@ -57,8 +61,9 @@ class GPT4VADOptions(BaseModel):
         return "image and regions" if self.image_score else "regions"
 
     def check(self) -> None:
-        """Raise OptionError where the prompt is unknown, or an option has nothing to act on."""
+        """Raise OptionError where a name is unknown, or an option has nothing to act on."""
         prompts.wording(self.prompt, self.asks)
+        preprocessing.steps(self.preprocessing)
         if self.regions != "boxes":
             return
         idle = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from blemish.prompts import gpt4v_ad as prompts
 from blemish.regions import division as divide
 from blemish.regions import marks
 from blemish.regions.division import SIDE, Division, Segmenter
+from blemish.regions.preprocessing import preprocessed
 from blemish.types import AnomalyMap, Detector, Example, Image, Inspection, Message, Sample
 
 
@@ -30,6 +31,7 @@ class Shown:
         places: where its anomaly lies, in words; empty where that is not known.
         id: of the sample.
         sha256: of the sample's pixels.
+        class_name: of the sample.
     """
 
     picture: Image
@@ -37,6 +39,7 @@ class Shown:
     places: str
     id: str
     sha256: str
+    class_name: str
 
 
 def shown(references: Sequence[Sample | Example]) -> list[Shown]:
@@ -50,7 +53,8 @@ def shown(references: Sequence[Sample | Example]) -> list[Shown]:
         content = _saved.content(example.sample)
         places = ", ".join(positions(example.mask)) if example.mask is not None else ""
         picture = divide.working(example.sample.image)
-        one = Shown(picture, example.label, places, example.sample.id, content)
+        about = (example.sample.id, content, example.sample.class_name)
+        one = Shown(picture, example.label, places, *about)
         found.setdefault(content, one)
     return list(found.values())
 
@@ -89,9 +93,7 @@ class View:
     @property
     def regions(self) -> tuple[int, ...]:
         """The numbers of the regions that there are."""
-        if self.division is None:
-            return ()
-        return tuple(int(n) for n in np.flatnonzero(self.division.areas[1:]) + 1)
+        return self.division.numbers if self.division else ()
 
 
 def view_of(
@@ -121,12 +123,18 @@ def view_of(
     if options.regions == "boxes":
         scale = min(1.0, SIDE / max(size))
         picture = resize(image, *(max(1, round(side * scale)) for side in size))
+        picture = preprocessed(picture, options.preprocessing)
     else:
-        division = _divided(image, number, options, segmenter, found)
+        if options.heat == "regions" and found is not None:
+            own = [region for region in found.regions if region.view == number]
+            division = divide.from_regions(own, *size)
+        else:
+            division = divided(image, options, segmenter)
         if division.count == 0:
             return View(None, size, (SIDE, SIDE), division)
-        picture = marks.draw(image, division, options.avoid_small)
-    pictures = [*(r.picture for r in references), picture]
+        ready = preprocessed(divide.working(image), options.preprocessing)
+        picture = marks.draw(ready, division, options.avoid_small)
+    pictures = [*(preprocessed(r.picture, options.preprocessing) for r in references), picture]
     heat = options.heat == "image" and found is not None and bool(found.maps)
     if heat and found is not None:
         pictures.append(heat_picture(image, source, found.maps[number]))
@@ -143,16 +151,21 @@ def view_of(
     return View(Message("user", text, tuple(pictures)), size, asked, division)
 
 
-def _divided(
-    image: Image,
-    number: int,
-    options: GPT4VADOptions,
-    segmenter: Segmenter | None,
-    found: Inspection | None,
-) -> Division:
-    if options.heat == "regions" and found is not None:
-        own = [region for region in found.regions if region.view == number]
-        return divide.from_regions(own, *image.shape[:2])
+class Dividing(Protocol):
+    """The options of a division; see `GPT4VADOptions`."""
+
+    @property
+    def regions(self) -> str: ...
+    @property
+    def segments(self) -> int: ...
+    @property
+    def compactness(self) -> float: ...
+    @property
+    def cells(self) -> int: ...
+
+
+def divided(image: Image, options: Dividing, segmenter: Segmenter | None) -> Division:
+    """The regions of a picture by the options: a grid, SAM's masks or superpixels."""
     if options.regions == "grid":
         return divide.grid(image, SIDE // options.cells)
     if options.regions == "sam":

@@ -19,23 +19,25 @@ detector judges as well, and a part of which one says normal and the other does 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from blemish.detectors import _decision, _opinion, _saved
 from blemish.detectors._asking import Call, ask_all, total
 from blemish.detectors._gpt4v_ad_options import GPT4VADOptions
+from blemish.detectors._language import LanguageDetector
 from blemish.detectors._marked import Shown, View, chosen_of, shown, view_of
 from blemish.errors import OptionError
 from blemish.prompts import boxes
 from blemish.prompts import gpt4v_ad as prompts
 from blemish.prompts.expected import ALTERNATIVES, expected_scores
+from blemish.regions import preprocessing
 from blemish.regions.division import Segmenter
 from blemish.types import (
     ChatModel,
@@ -48,7 +50,7 @@ from blemish.types import (
 )
 
 
-class GPT4VAD:
+class GPT4VAD(LanguageDetector[GPT4VADOptions]):
     """The detector. `blemish.load("gpt4v-ad", language_model=...)` builds it.
 
     Args:
@@ -64,7 +66,6 @@ class GPT4VAD:
     """
 
     name = "gpt4v-ad"
-    calibration = None
 
     def __init__(
         self,
@@ -76,47 +77,32 @@ class GPT4VAD:
         seed: int = 0,
         references: Sequence[Shown] = (),
     ) -> None:
-        self.language_model = language_model
-        self.segmenter = segmenter
-        self.map_source = map_source
-        self.options = options
-        self.seed = seed
-        self._shown = tuple(references)
-        self._check()
-        self.fingerprint = _saved.fingerprint(
-            *(self.name, options.model_dump(), prompts.data()["version"], seed),
-            *(self.fingerprints, [[r.label, r.places, r.sha256] for r in self._shown]),
+        super().__init__(
+            language_model=language_model,
+            segmenter=segmenter,
+            options=options,
+            seed=seed,
+            references=references,
         )
-
-    def _check(self) -> None:
-        self.options.check()
-        if self.options.regions == "sam" and self.segmenter is None:
-            raise OptionError("regions='sam' needs a segmenter, such as segmenter='sam-vit-h'.")
-        if self.options.heat != "none" and self.map_source is None:
+        self.map_source = map_source
+        self._map_source_turn = threading.Lock()
+        options.check()
+        if options.heat != "none" and map_source is None:
             raise OptionError(
-                f"heat='{self.options.heat}' needs the map of another detector. Give one, such as "
+                f"heat='{options.heat}' needs the map of another detector. Give one, such as "
                 "map_source='patch-memory'."
             )
+        self.fingerprint = _saved.fingerprint(
+            *(self.name, options.model_dump(), prompts.data()["version"], seed),
+            *(preprocessing.steps(options.preprocessing), self.fingerprints),
+            [[r.label, r.places, r.sha256] for r in self._shown],
+        )
 
     @property
     def parts(self) -> dict[str, Any]:
         """The parts that were given, by name."""
-        given = {
-            "language_model": self.language_model,
-            "segmenter": self.segmenter,
-            "map_source": self.map_source,
-        }
-        return {name: part for name, part in given.items() if part is not None}
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of each part."""
-        return {name: part.fingerprint for name, part in self.parts.items()}
-
-    @property
-    def references(self) -> list[dict[str, str]]:
-        """Id and content hash of each picture that is kept to be shown."""
-        return [{"id": r.id, "sha256": r.sha256} for r in self._shown]
+        source = {"map_source": self.map_source} if self.map_source else {}
+        return super().parts | source
 
     def fit(self, normals: Sequence[Sample], feedback: Sequence[Example] = ()) -> Self:
         """A detector that has these pictures to show; its map source learns them as well.
@@ -144,7 +130,7 @@ class GPT4VAD:
         )
 
     def predict(self, samples: Sequence[Sample]) -> list[Inspection]:
-        """Inspect samples; all questions are asked at once, 16 at a time.
+        """Inspect samples; their questions are asked at the same time. Safe in many threads.
 
         Args:
             samples: of any sizes. References of its own replace the detector's for a sample.
@@ -157,7 +143,8 @@ class GPT4VAD:
         """
         found: Sequence[Inspection | None] = [None] * len(samples)
         if self.map_source and samples:
-            found = self.map_source.predict(samples)
+            with self._map_source_turn:  # it computes here, and takes the memory for it
+                found = self.map_source.predict(samples)
         views: list[list[View]] = []
 
         def calls() -> Iterator[Call]:
@@ -213,6 +200,10 @@ class GPT4VAD:
         evidence = {
             "language_model": self.language_model.name,
             "prompt": {"name": self.options.prompt, "version": prompts.data()["version"]},
+            "preprocessing": {
+                "name": self.options.preprocessing,
+                "steps": preprocessing.steps(self.options.preprocessing),
+            },
             "operating_point": self.options.threshold,
             **_decision.evidence(views, said, opinions, self.map_source, found),
         }
@@ -238,42 +229,18 @@ class GPT4VAD:
             return answer, False
         return replace(answer, scores=weighed[0], image_score=weighed[1]), True
 
-    def with_calibration(self, calibration: Any) -> Self:
-        """This detector, for None. Raises OptionError for a calibration: it decides without."""
-        if calibration is not None:
-            raise OptionError(
-                f"{self.name} decides by what the language model writes, not by a calibration. "
-                "Load it with another threshold (now "
-                f"{self.options.threshold:g}) to move its operating point."
-            )
-        return self
-
     def save(self, folder: Path) -> None:
         """Options, names of the parts and pictures to show; a map source in a folder of its own."""
-        folder = Path(folder)
-        names = {name: part.name for name, part in self.parts.items()}
+        super().save(folder)
         if self.map_source:
-            self.map_source.save(folder / "map_source")
-            names["map_source"] = "map_source"
-        header = {
-            "name": self.name,
-            "options": self.options.model_dump(mode="json"),
-            "parts": names,
-            "fingerprints": self.fingerprints,
-            "seed": self.seed,
-            "calibration": None,
-            "references": [
-                {"id": r.id, "sha256": r.sha256, "label": r.label, "places": r.places}
-                for r in self._shown
-            ],
-        }
-        pictures = {f"reference.{i}": r.picture for i, r in enumerate(self._shown)}
-        _saved.write(folder, header, pictures)
+            self.map_source.save(Path(folder) / "map_source")
+
+    def _header(self) -> dict[str, Any]:
+        header = super()._header()
+        if self.map_source:
+            header["parts"]["map_source"] = "map_source"
+        return header
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The detector that `save` wrote, with this one's parts and options."""
-        known = [
-            Shown(np.asarray(arrays[f"reference.{i}"], np.uint8), **reference)
-            for i, reference in enumerate(header["references"])
-        ]
-        return self._with(self.map_source, known)
+        return self._with(self.map_source, self._pictures(header, arrays))
