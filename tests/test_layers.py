@@ -16,16 +16,18 @@ BASE = {
     *("registry", "weights", "calibration"),
 }
 FREE_OF_EACH_OTHER = {
-    *("encoders", "llms", "regions", "prompts", "synthesis", "datasets", "metrics", "report"),
+    *("encoders", "llms", "regions", "prompts", "modalities", "synthesis", "datasets"),
+    *("metrics", "report"),
 }
 MAY_IMPORT = {
     **{room: BASE for room in BASE},
     **{room: BASE | {room} for room in FREE_OF_EACH_OTHER},
     "detectors": BASE | {"regions", "prompts", "detectors"},
     "build": BASE,
-    "runs": BASE | {"build", "regions", "report", "runs", "__init__"},
+    "runs": BASE | {"build", "regions", "modalities", "report", "runs", "__init__"},
     "benchmark": BASE
-    | {"datasets", "synthesis", "metrics", "report", "build", "runs", "benchmark", "__init__"},
+    | {"datasets", "synthesis", "metrics", "modalities", "report", "build", "runs", "benchmark"}
+    | {"__init__"},
     "cli": BASE
     | FREE_OF_EACH_OTHER
     | {"detectors", "build", "runs", "benchmark", "cli", "__init__"},
