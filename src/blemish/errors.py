@@ -8,6 +8,7 @@
     ├── OptionError       an option, name or setting that does not exist or has a wrong value
     ├── WeightsError      weights that are missing, cannot be fetched, or fail their checksum
     ├── ChatError         a language model that gave no answer that can be used
+    │   ├── AccessError   an endpoint that answers no question: wrong key, model or address
     │   └── BudgetError   the next call would cost more than was allowed
     ├── UndefinedMetricError a figure that these labels or scores do not define
     ├── MissingExtraError an optional dependency that is not installed
@@ -53,6 +54,10 @@ class WeightsError(BlemishError):
 
 class ChatError(BlemishError):
     """A language model that gave no answer that can be used: not there, hanging, refusing."""
+
+
+class AccessError(ChatError):
+    """An endpoint that will answer no question: a wrong key, model or address, an empty account."""
 
 
 class BudgetError(ChatError):

@@ -217,7 +217,7 @@ def test_a_stream_that_ended_is_kept_and_then_comes_at_once(tmp_path: Path) -> N
     assert list(cached.stream(QUESTION)) == ["a", " b", " c"]
     assert list(cached.stream(QUESTION)) == ["a b c"]
     # Whether it was cut off is unknown, so it is no answer to chat.
-    with pytest.raises(ChatError, match="asked for one more"):
+    with pytest.raises(ChatError, match="has no reply left"):
         cached.chat(QUESTION)
 
 

@@ -24,7 +24,7 @@ def test_a_list_is_said_in_order_and_then_runs_out() -> None:
     model = Scripted(["one", "two"], name="parrot")
     assert isinstance(model, ChatModel)
     assert [model.chat(ask("a")).text, model.chat(ask("b")).text] == ["one", "two"]
-    with pytest.raises(ChatError, match="'parrot' has 2 replies and was asked for one more"):
+    with pytest.raises(ChatError, match="'parrot' has no reply left: it holds 2"):
         model.chat(ask("c"))
 
 

@@ -110,6 +110,11 @@ class LanguageDetector(ABC, Generic[Options]):
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The detector that `save` wrote, with this one's parts and options."""
 
+    def stop(self) -> None:
+        """Have the language model ask nothing any more, where it can: a person stopped the run."""
+        if stop := getattr(self.language_model, "stop", None):
+            stop()
+
     def with_calibration(self, calibration: Any) -> Self:
         """This detector, for None. Raises OptionError for a calibration: it decides without."""
         if calibration is not None:

@@ -179,13 +179,14 @@ def _repeated(read: Sequence[Answer], threshold: float) -> dict[str, Any]:
     """How far repeated answers agree (figure 8 of the document): numbers of regions, and scores.
 
     Agreement is the mean, over all pairs of answers, of the share of regions that both flag among
-    those that either flags; 1 where neither flags any. Spreads are standard deviations.
+    those that either flags; 1 where neither flags any. Spreads are standard deviations. Of a
+    single answer there is neither.
     """
     flagged = [{n for n, s in a.scores.items() if s >= threshold} for a in read]
     shares = [len(a & b) / len(a | b) if a | b else 1.0 for a, b in combinations(flagged, 2)]
-    named = sorted({n for a in read for n in a.scores})
+    named = sorted({n for a in read for n in a.scores}) if shares else []
     return {
         "agreement": fmean(shares) if shares else None,
-        "image_score_spread": pstdev(map(image_score, read)) if read else None,
+        "image_score_spread": pstdev(map(image_score, read)) if shares else None,
         "score_spread": {str(n): pstdev(a.scores.get(n, 0.0) for a in read) for n in named},
     }

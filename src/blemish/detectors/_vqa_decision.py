@@ -133,7 +133,7 @@ def _repeated(talks: Sequence[Sequence[Round]]) -> dict[str, Any]:
         "verdicts": verdicts,
         "agreement": max(map(verdicts.count, verdicts)) / len(verdicts),
         "image_score_mean": fmean(scores) if scores else None,
-        "image_score_spread": pstdev(scores) if scores else None,
+        "image_score_spread": pstdev(scores) if len(scores) > 1 else None,
     }
 
 

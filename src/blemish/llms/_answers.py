@@ -22,6 +22,7 @@ class Unanswered(Exception):
         charged: the endpoint may charge for it all the same.
         wait: seconds that the endpoint asked to wait.
         rejected: it turned the question down as it stands, so that a parameter may be at fault.
+        hopeless: it would turn down every other question as well.
         param: the parameter that it named.
     """
 
@@ -33,11 +34,12 @@ class Unanswered(Exception):
         charged: bool = False,
         wait: float | None = None,
         rejected: bool = False,
+        hopeless: bool = False,
         param: str = "",
     ) -> None:
         super().__init__(words)
         self.words, self.again, self.charged, self.wait = words, again, charged, wait
-        self.rejected, self.param = rejected, param
+        self.rejected, self.hopeless, self.param = rejected, hopeless, param
 
 
 @dataclass(frozen=True)

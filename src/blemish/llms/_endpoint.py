@@ -26,6 +26,8 @@ _LARGEST = 32 * 2**20
 """Bytes of an answer; a longer one is a stream that never ends."""
 _REJECTED = {400, 403, 404, 422}
 """Statuses that may speak of a parameter; OpenAI rejects log-probabilities with 403."""
+_HOPELESS = {401, 404}
+"""Statuses that every other question would get as well; 403 may be about one picture."""
 _ADVICE = {
     401: "Check the API key: the argument api_key, or OPENAI_API_KEY.",
     403: "Check that the API key may use this model.",
@@ -46,13 +48,14 @@ class Endpoint:
     def __init__(self, base_url: str | None, api_key: str | None, timeout: float) -> None:
         self.url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI
         parts = urlsplit(self.url)
-        # The host alone: an address may carry a password or a token.
-        self.shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         if parts.scheme not in ("http", "https") or not parts.hostname:
+            typed = self.url.rpartition("@")[2].partition("?")[0]
             raise OptionError(
-                f"base_url {self.shown!r} is no address of a server; expected something like "
+                f"base_url {typed!r} is no address of a server; expected something like "
                 "http://localhost:11434/v1."
             )
+        # The host alone: an address may carry a password or a token.
+        self.shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._timeout = timeout
         self._key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
@@ -104,11 +107,11 @@ class Endpoint:
             client.close()
 
     def cleaned(self, words: str) -> str:
-        """Words of an endpoint, without the key, on one line, and not too many."""
+        """Words of an endpoint as a sentence, without the key, on one line, and not too many."""
         if self._key:
             words = words.replace(self._key, "[the API key]")
         words = re.sub(r"[\s\x00-\x1f\x7f]+", " ", words).strip()
-        return words if len(words) <= 500 else words[:500] + " ..."
+        return _sentence(words) if len(words) <= 500 else words[:500] + " ..."
 
     @contextmanager
     def _exchange(self, body: Mapping[str, Any]) -> Iterator[Any]:
@@ -140,15 +143,18 @@ class Endpoint:
         words, error = _answers.error_words(body)
         wait = retry_after(headers)
         again = _answers.status_again(status)
-        if error.get("code") == "insufficient_quota":
+        advice = _ADVICE.get(status, "")
+        empty = error.get("code") == "insufficient_quota"
+        if empty:
             # Says 429 as well, but no waiting fills an account.
-            again, words = False, f"{words} The account's credit is used up."
+            again, advice = False, "The account's credit is used up."
         param = error.get("param")
         return Unanswered(
-            f"it answered {status}: {words} {_ADVICE.get(status, '')}",
+            f"it answered {status}: {_sentence(words)} {advice}",
             again=again,
             wait=wait,
             rejected=status in _REJECTED,
+            hopeless=empty or status in _HOPELESS,
             param=param if isinstance(param, str) else "",
         )
 
@@ -199,6 +205,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, date.timestamp() - time.time())
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _sentence(words: str) -> str:
+    """Words with the full stop that something may follow."""
+    words = words.strip()
+    return words if not words or words[-1] in ".!?" else f"{words}."
 
 
 def _was_sent(error: BaseException) -> bool:

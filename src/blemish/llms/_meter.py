@@ -43,12 +43,12 @@ class Meter:
     Args:
         name: the model.
         price: None where it is not known.
-        max_tokens: of an answer; None where it has no limit.
+        max_tokens: of an answer; None where it has no limit, which a budget in money needs.
         budget: what may be spent.
         limits: how fast.
 
     Raises:
-        OptionError: the budget is in money, and nothing bounds what a call costs.
+        OptionError: the budget is in money, and no price is known.
     """
 
     def __init__(
@@ -130,9 +130,4 @@ class Meter:
             raise OptionError(
                 f"A budget of {money:g} needs the price of {self._name}, which is not in blemish's "
                 "table. Give prices=(money per million tokens of prompt, of answer)."
-            )
-        elif self._max_tokens is None and self._price.output:
-            raise OptionError(
-                f"A budget of {money:g} needs max_tokens: without it a single answer of any length "
-                "could exceed it."
             )

@@ -22,8 +22,9 @@ class Budget:
 
     def __init__(self, money: float | None = None, calls: int | None = None) -> None:
         for name, value in (("money", money), ("calls", calls)):
-            if value is not None and not value >= 0:
-                raise OptionError(f"Budget {name}={value!r} came; expected 0 or more.")
+            number = isinstance(value, int | float) and value >= 0
+            if value is not None and not number:
+                raise OptionError(f"Budget {name}={value!r} came; expected a number, 0 or more.")
         self.money, self.calls = money, calls
         self._spent, self._made = 0.0, 0
         self._held_money, self._held_calls = 0.0, 0
@@ -71,10 +72,11 @@ class Budget:
         )
 
     def _refusal(self, most: float) -> str:
-        allowed = [] if self.money is None else [f"{self.money:g} in money"]
-        allowed += [] if self.calls is None else [f"{self.calls} calls"]
+        done = f"{self._made} call{'s' * (self._made != 1)}"
+        if self.calls is not None and self._made + 1 > self.calls:
+            return f"The budget of {self.calls} calls stops here: {done} made so far. Raise it."
         return (
-            f"The budget of {' and '.join(allowed)} stops here: {self._spent:.6g} was spent in "
-            f"{self._made} calls, and the next one could cost up to {most:.6g}. Raise the budget, "
-            "ask for a shorter answer (max_tokens), or send smaller images (image_side)."
+            f"The budget of {self.money:g} in money stops here: {self._spent:.6g} was spent in "
+            f"{done}, and the next one could cost up to {most:.6g}. Raise the budget, ask for a "
+            "shorter answer (max_tokens), or send smaller images (image_side)."
         )

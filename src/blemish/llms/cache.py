@@ -125,6 +125,11 @@ class Cached:
                 stream.close()
         self._write(key, question, Reply("".join(pieces), model=self.name))
 
+    def stop(self) -> None:
+        """Have the model stop, where it can; see `blemish.llms.openai_api.OpenAIChat.stop`."""
+        if stop := getattr(self._model, "stop", None):
+            stop()
+
     def _question(
         self,
         kind: Literal["chat", "stream"],

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, Literal, TypeVar
 
-from blemish.errors import ChatError, OptionError
+from blemish.errors import AccessError, ChatError, OptionError
 from blemish.llms import _answers
 from blemish.llms._answers import Answer, Unanswered
 from blemish.llms._endpoint import Endpoint
@@ -28,6 +29,8 @@ from blemish.types import Message, Reply, Usage
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
 """Seconds before asking again where the endpoint names none; doubled each time."""
+BOUNDED_ANSWER = 4096
+"""Tokens of an answer at most where a budget in money has to bound it and nothing else does."""
 LONGEST_WAIT = 120.0
 """Seconds that an endpoint may ask to wait; a question that should wait longer is given up."""
 MOST_LOGPROBS = 20
@@ -50,7 +53,8 @@ class OpenAIChat:
         api_key: None for OPENAI_API_KEY; a server of one's own gets "none" where neither is set.
         temperature: 0 to 2; None for the endpoint's own.
         seed: `attempt` is added to it; None for none.
-        max_tokens: of the answer, hidden reasoning included; a budget in money needs it.
+        max_tokens: of the answer, hidden reasoning included; None for the endpoint's own, and for
+            4,096 where there is a budget in money.
         detail: of images: "auto", "low", "high" or "original".
         image_side: the longer side in pixels to which larger images are shrunk; None to send all.
         image_format: "png", which keeps every pixel, or "jpeg" of quality 95.
@@ -106,6 +110,8 @@ class OpenAIChat:
         self.name = name
         self.concurrency = concurrency
         self.budget = budget or Budget()
+        if max_tokens is None and self.budget.money is not None:
+            max_tokens = BOUNDED_ANSWER
         self._endpoint = Endpoint(base_url, api_key, timeout)
         self._pictures = Pictures(detail, image_side, image_format)
         self._seed, self._max_tokens, self._retries = seed, max_tokens, retries
@@ -116,6 +122,7 @@ class OpenAIChat:
         }
         self._extra = dict(extra or {})
         self._taken = Parameters(name)
+        self._stopped = threading.Event()
         limits = Limits(concurrency, requests_per_minute, tokens_per_minute)
         price = Price(*prices) if prices else price_of(name)
         self._meter = Meter(name, price, max_tokens, self.budget, limits)
@@ -154,6 +161,7 @@ class OpenAIChat:
 
         def ask(sent: Mapping[str, Any]) -> Answer:
             with self._meter.call(prompt, bill) as call:
+                self._go_on()
                 call.answer = answer = _answers.read(self._endpoint.post(sent))
             return answer
 
@@ -184,6 +192,17 @@ class OpenAIChat:
             wanted["seed"] = self._seed
         wanted |= {"stream": True, "stream_options": {"include_usage": True}}
         return self._pieces(wanted, prompt)
+
+    def stop(self) -> None:
+        """Ask nothing any more, not even again; what is under way is still answered.
+
+        For a run that a person has stopped. Safe to call from any thread.
+        """
+        self._stopped.set()
+
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise Unanswered("it was told to stop")
 
     def close(self) -> None:
         """Close the connections; the next question opens new ones."""
@@ -217,8 +236,9 @@ class OpenAIChat:
                 continue
             failed += 1
             if not problem.again or failed > self._retries:
-                raise ChatError(self._given_up(words, failed))
-            time.sleep(self._pause(failed, problem.wait, words))
+                error = AccessError if problem.hopeless else ChatError
+                raise error(self._given_up(words, failed))
+            self._stopped.wait(self._pause(failed, problem.wait, words))
 
     def _pause(self, failed: int, wait: float | None, words: str) -> float:
         """Seconds to wait, spread so that threads that failed together do not come back so."""
@@ -241,6 +261,7 @@ class OpenAIChat:
         def ask(sent: Mapping[str, Any]) -> tuple[ExitStack, Call, Iterator[Mapping[str, Any]]]:
             with ExitStack() as stack:
                 call = stack.enter_context(self._meter.call(prompt, Bill()))
+                self._go_on()
                 chunks = stack.enter_context(closing(self._endpoint.stream(sent)))
                 first = next(chunks, None)
                 if first is None:

@@ -109,8 +109,8 @@ class Scripted:
             said = self._replies[place]
         else:
             raise ChatError(
-                f"The script of '{self.name}' has {len(self._replies)} replies and was asked for "
-                f"one more. Give it a reply for every question."
+                f"The script of '{self.name}' has no reply left: it holds {len(self._replies)}, "
+                "and every question takes one. Add replies, or use rules, which fit many questions."
             )
         if isinstance(said, str):
             said = Reply(said, Usage(model_calls=1))

@@ -126,6 +126,11 @@ def test_repeats_of_which_most_cannot_be_read_are_unsure(
     model = attempts("region 4: 0.9", "I'm sorry, I can't help.", "I'm sorry, I can't help.")
     found = detector(model, repeats=3).predict([part])[0]
     assert (found.verdict, found.reason, found.score) == ("unsure", "refused", None)
+    told = found.evidence["views"][0]["repeats"]  # one answer is no agreement and has no spread
+    assert told == {
+        **{"asked": 3, "read": 1, "agreement": None},
+        **{"image_score_spread": None, "score_spread": {}},
+    }
 
 
 def test_log_probabilities_replace_written_scores_where_offered(

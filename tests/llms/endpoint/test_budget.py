@@ -26,7 +26,7 @@ def test_what_was_set_aside_gives_way_to_what_it_cost() -> None:
     budget.reserve(0.9)
     budget.settle(0.9, None)
     assert (budget.spent, budget.made) == (0.1, 1)
-    with pytest.raises(BudgetError, match=r"0\.1 was spent in 1 calls.* up to 0\.91"):
+    with pytest.raises(BudgetError, match=r"0\.1 was spent in 1 call, .* up to 0\.91"):
         budget.reserve(0.91)
 
 
@@ -107,7 +107,7 @@ def test_a_run_stops_before_its_calls_are_used(stub_server: ModuleType, model_at
         model = model_at(server, budget=Budget(calls=4))
         assert model.chat(HELLO).usage.model_calls == 3
         model.chat(HELLO)
-        with pytest.raises(BudgetError, match="in 4 calls"):
+        with pytest.raises(BudgetError, match="budget of 4 calls stops here: 4 calls made"):
             model.chat(HELLO)
     # The 429 was turned down, not paid; what was dropped or garbled may have been.
     assert (len(server.asked), server.paid) == (5, 4)
@@ -137,13 +137,24 @@ def test_a_stream_counts(stub_server: ModuleType, model_at: Models) -> None:
             list(model.stream(HELLO))
 
 
-def test_money_needs_a_price_and_a_limit() -> None:
+def test_money_needs_a_price() -> None:
     with pytest.raises(OptionError, match="prices="):
         OpenAIChat("llava", budget=Budget(money=1.0), max_tokens=5)
-    with pytest.raises(OptionError, match="max_tokens"):
-        OpenAIChat("gpt-4o", budget=Budget(money=1.0))
-    OpenAIChat("llava", budget=Budget(money=1.0), prices=(0, 0))
     OpenAIChat("llava", budget=Budget(money=1.0), prices=(1.0, 2.0), max_tokens=5)
+
+
+def test_money_bounds_an_answer_that_nothing_else_bounds(
+    stub_server: ModuleType, model_at: Models
+) -> None:
+    with stub_server.Server() as server:
+        model_at(server).chat(HELLO)
+        model_at(server, budget=Budget(money=1.0)).chat(HELLO)
+        model_at(server, budget=Budget(money=1.0), max_tokens=7).chat(HELLO)
+        limits = [
+            [value for name, value in asked.items() if name.startswith("max_")]
+            for asked in server.asked
+        ]
+    assert limits == [[], [4096], [7]]
 
 
 def test_an_unknown_cost_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,12 +8,13 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from blemish.errors import ChatError, OptionError
+from blemish.errors import AccessError, ChatError, OptionError
 from blemish.llms import _endpoint, openai_api
 from blemish.llms.openai_api import OpenAIChat
 from blemish.types import Message
@@ -113,6 +114,33 @@ def test_what_asking_again_cannot_cure_is_an_error_at_once(
             model_at(server).chat(HELLO)
         assert len(server.asked) == 1
     assert words in str(caught.value)
+    # What every other question would meet as well.
+    assert isinstance(caught.value, AccessError) == (status in (401, 404, 429))
+
+
+def test_a_model_that_was_stopped_asks_nothing_more(
+    stub_server: ModuleType, model_at: Models
+) -> None:
+    """The question under way is answered; one that waits for another try is given up."""
+    acts = [stub_server.Act(delay=0.5), *[stub_server.error(500, "oh")] * 9]
+    with stub_server.Server(acts) as server, ThreadPoolExecutor() as pool:
+        model = model_at(server, retries=9)
+        first = pool.submit(model.chat, HELLO)
+        while not server.asked:
+            time.sleep(0.01)
+        second = pool.submit(model.chat, HELLO)
+        while len(server.asked) < 2:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        model.stop()
+        assert first.result().text
+        with pytest.raises(ChatError, match="told to stop"):
+            second.result()
+        asked = len(server.asked)
+        with pytest.raises(ChatError, match="told to stop"):
+            model.chat(HELLO)
+        assert len(server.asked) == asked < 9
+        assert time.monotonic() - begun < 5
 
 
 def test_an_error_200_that_asking_again_cannot_cure(
