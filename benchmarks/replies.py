@@ -1,6 +1,11 @@
-"""How many of the replies that arXiv 2311.02782 prints are understood, by their verdict.
+"""How many replies are understood, of those that arXiv 2311.02782 prints and of a hold-out.
 
     python benchmarks/replies.py PAPER.md
+    python benchmarks/replies.py held-out
+
+The hold-out is replies_held_out.json: 80 replies with their truth, written for this project by
+somebody who did not know the reader, and not looked at while it was made. Whoever mends the reader
+by them has to write another one.
 
 PAPER.md is the document's text as Markdown: a reply stands under a heading "GPT-4V", the question
 under "Language Prompt" or "Prompt" before it, and the figure's caption after its replies. What a
@@ -21,6 +26,7 @@ from pathlib import Path
 from blemish.prompts.vqa_answer import Reading, read
 
 EXPECTED = Path(__file__).with_name("replies_001.json")
+HELD_OUT = Path(__file__).with_name("replies_held_out.json")
 REPRINTED = {15: 11, 16: 12}
 """Figures that print the replies of another one again."""
 LOCALISATION = {8, 9, 10, 29, 30, 31, 32}
@@ -84,12 +90,38 @@ def reading(reply: Printed) -> Reading:
     return read(reply.text, asked=reply.asked)
 
 
+def held_out() -> None:
+    """Print how many replies of the hold-out are understood."""
+    table: Counter[tuple[str, str]] = Counter()
+    reasons = 0
+    entries = json.loads(HELD_OUT.read_text("utf-8"))
+    for entry in entries:
+        asked = {name: entry[name] for name in ("asked", "ended", "marks", "images", "judged")}
+        found = read(entry["reply"], **asked)
+        table[entry["verdict"], found.verdict] += 1
+        reasons += (found.verdict, found.reason) == (entry["verdict"], entry["reason"])
+    show(table)
+    print(f"\nverdict, and reason where unsure: {reasons} of {len(entries)}")
+
+
+def show(table: Counter[tuple[str, str]]) -> None:
+    """Print how many are understood, and as what the others are read."""
+    right = sum(table[verdict, verdict] for verdict in VERDICTS)
+    print(f"verdicts understood: {right} of {table.total()}\n")
+    print("| written down | read: normal | anomalous | unsure |\n|---|---|---|---|")
+    for wanted in VERDICTS:
+        print(f"| {wanted} | {' | '.join(str(table[wanted, got]) for got in VERDICTS)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("paper", type=Path, help="the document's text, Markdown")
-    replies = printed(parser.parse_args().paper.read_text("utf-8"))
+    parser.add_argument("paper", help='the document\'s text, Markdown; or "held-out"')
+    source = parser.parse_args().paper
+    if source == "held-out":
+        return held_out()
+    replies = printed(Path(source).read_text("utf-8"))
     expected: dict[str, list[str]] = json.loads(EXPECTED.read_text("utf-8"))
     counts = Counter(reply.figure for reply in replies)
     if counts != {int(figure): len(verdicts) for figure, verdicts in expected.items()}:
@@ -107,12 +139,8 @@ def main() -> None:
         if wanted != answer.verdict:
             place = f"figure {reply.figure}, reply {reply.position}"
             failures.append(f"| {place} | {wanted} | {answer.verdict} | {answer.reason} |")
-    right = sum(table[verdict, verdict] for verdict in VERDICTS)
-    print(f"understood: {right} of {len(replies)}; of those printed once: ", end="")
-    print(f"{distinct[True]} of {distinct.total()}\n")
-    print("| written down | read: normal | anomalous | unsure |\n|---|---|---|---|")
-    for wanted in VERDICTS:
-        print(f"| {wanted} | {' | '.join(str(table[wanted, got]) for got in VERDICTS)} |")
+    show(table)
+    print(f"\nof those printed once: {distinct[True]} of {distinct.total()}")
     print("\n| misread | written down | read | reason |\n|---|---|---|---|")
     print("\n".join(failures))
 

@@ -13,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blemish.places import POSITIONS
+from blemish.prompts._vqa_words import units
 from blemish.prompts.vqa_answer import read
 from blemish.types import Reason
 
-CORPUS: list[dict[str, Any]] = json.loads(
-    Path(__file__).with_name("vqa_replies.json").read_text("utf-8")
+HERE = Path(__file__).parent
+CORPUS, MORE, SENTENCES = (
+    json.loads(HERE.joinpath(f"vqa_{name}.json").read_text("utf-8"))
+    for name in ("replies", "replies_more", "sentences")
 )
 SAYS_WELL = re.compile(
     r"\b(?:no|none|not|n't|nothing|nobody|without|free|never|neither|normal|fine|good|ok|okay|intact"
@@ -26,51 +29,15 @@ SAYS_WELL = re.compile(
     re.IGNORECASE,
 )
 """Written here on its own: one of these has to stand in a reply that is read as normal."""
-PIECES = st.sampled_from(
-    (
-        *(
-            "There is",
-            "no",
-            "not",
-            "a crack",
-            "scratches",
-            "The part",
-            "is normal",
-            "is",
-            "might be",
-        ),
-        *(
-            "however,",
-            "but",
-            "In conclusion,",
-            "the first image",
-            "image 2",
-            "region 3",
-            "regions 5-3",
-        ),
-        *(
-            "top left",
-            "depending on",
-            "if",
-            "should",
-            "which",
-            "intact",
-            "without",
-            "any",
-            "rule 1",
-        ),
-        *("met", "\n- ", "\n1. ", ":", ".", ";", "(", ")", '"', "```", '{"verdict": "normal"', "}"),
-        *(
-            "score: 0.9",
-            "score",
-            "I can't help",
-            "| a | b |\n",
-            "whether",
-            "yes,",
-            "all regions except",
-        ),
-    )
-)
+PIECES = st.sampled_from((
+    "There is", "no", "not", "a crack", "scratches", "The part", "is normal", "is", "might be",
+    "however,", "but", "In conclusion,", "the first image", "image 2", "region 3", "regions 5-3",
+    "top left", "depending on", "if", "should", "which", "intact", "without", "any", "rule 1",
+    "met", "\n- ", "\n1. ", ":", ".", ";", "(", ")", '"', "```", '{"verdict": "normal"', "}",
+    "score: 0.9", "score", "I can't help", "| a | b |\n", "whether", "yes,", "all regions except",
+    "four screws", "two", "are required", "There are none.", "is not", "only", "the cap",
+    "never reaches", "this is just a shadow", "wait,", "Location:",
+))  # fmt: skip
 
 
 def reading(entry: dict[str, Any]) -> Any:
@@ -78,7 +45,7 @@ def reading(entry: dict[str, Any]) -> Any:
     return read(entry["reply"], judged=tuple(entry["judged"]), **options)
 
 
-@pytest.mark.parametrize("entry", CORPUS, ids=lambda entry: str(entry["id"]))
+@pytest.mark.parametrize("entry", CORPUS + MORE, ids=lambda entry: str(entry["id"]))
 def test_corpus(entry: dict[str, Any]) -> None:
     got = reading(entry)
     assert (got.verdict, got.reason) == (entry["verdict"], entry["reason"]), got.words
@@ -89,6 +56,17 @@ def test_corpus(entry: dict[str, Any]) -> None:
         assert set(got.places) == set(entry["places"])
         for reason in entry["reasons"]:
             assert any(reason.lower() in words.lower() for words in got.reasons), got.reasons
+
+
+@pytest.mark.parametrize("entry", SENTENCES, ids=lambda entry: f"{entry['of']}: {entry['text']}")
+def test_sentences(entry: dict[str, Any]) -> None:
+    images = entry.get("images", 1)
+    got = read(entry["text"], images=images, judged=(images,), marks=entry.get("marks", ()))
+    if entry["says"] == "not normal":
+        assert got.verdict != "normal"
+    else:
+        assert entry["says"] in (got.verdict, got.reason), got.findings
+    assert not entry.get("places") or got.places == tuple(entry["places"])
 
 
 def check(text: str, **options: Any) -> None:
@@ -112,7 +90,7 @@ def test_any_order_of_words_it_knows(text: str, ended: str) -> None:
     check(text, ended=ended, marks=(1, 2, 3), images=2, judged=(2,))
 
 
-@given(st.sampled_from([entry["reply"] for entry in CORPUS]), st.data())
+@given(st.sampled_from([entry["reply"] for entry in CORPUS + MORE]), st.data())
 def test_a_reply_cut_anywhere_is_never_normal_without_words_for_it(
     reply: str, data: st.DataObject
 ) -> None:
@@ -136,6 +114,9 @@ def test_a_reply_cut_anywhere_is_never_normal_without_words_for_it(
         "| a " * 7_500,
         " " * 29_990 + "crack",
         "*_" * 15_000,
+        "four screws where six are required, and " * 800,
+        "a cracks, " * 3_000,
+        "The cap is green. It must be red. " * 900,
     ],
     ids=lambda text: str(text[:12]),
 )
@@ -145,6 +126,19 @@ def test_long_replies_take_no_time(text: str) -> None:
     read(text[:30_000], marks=(1,), images=2, judged=(2,))
     took = time.process_time() - start
     assert took < 0.5, f"{took:.2f} s"  # about 0.1 s; ten times that if a rule were quadratic
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [one for one in CORPUS + MORE if one["verdict"] == "anomalous" and one["reply"][:1] != "{"],
+    ids=lambda entry: str(entry["id"]),
+)
+def test_a_defect_of_unknown_name_is_never_normal(entry: dict[str, Any]) -> None:
+    text = entry["reply"]
+    for unit in reversed(units(text)):
+        if unit.kind == "defect" and " " not in unit.text:
+            text = f"{text[: unit.start]}florbed{text[unit.end :]}"
+    assert reading({**entry, "reply": text}).verdict != "normal", text
 
 
 def test_a_reply_longer_than_any_answer_is_not_read() -> None:

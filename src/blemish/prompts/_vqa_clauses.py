@@ -39,16 +39,24 @@ def clauses(units: Sequence[Unit]) -> list[Clause]:
         turned = turned or unit.kind == "turn"
         if unit.kind in ("turn", "except"):
             found.append(Clause(turned=turned, excepted=unit.kind == "except"))
-        elif unit.kind in ("conclude", "because") or unit.text in _ENDS:
+        elif unit.kind == "because" or unit.text in _ENDS or _concluding(units, at):
             found.append(Clause(turned=turned))
         elif at and _relative(units, at):
             restricts = unit.text == "that" or units[at - 1].text != ","
             relative: Literal["adding", "restricting"] = "restricting" if restricts else "adding"
             found.append(Clause(relative=relative, turned=turned, excepted=found[-1].excepted))
-        elif unit.text in (",", "and") and _subject_follows(units, at + 1):
+        elif unit.text == "," and [before.kind for before in units[at - 2 : at]] == ["verb", "not"]:
+            found.append(Clause(turned=turned))  # "the third is not, for it is cracked"
+        elif unit.text in (",", "and") and subject_follows(units, at + 1):
             found.append(Clause(turned=turned))
         found[-1].units.append(unit)
     return [clause for clause in found if clause.units]
+
+
+def _concluding(units: Sequence[Unit], at: int) -> bool:
+    """Whether a word leads to a conclusion; in "I cannot reach a conclusion" it does not."""
+    named = at and (units[at - 1].kind == "not" or units[at - 1].text in ("a", "an", "any"))
+    return units[at].kind == "conclude" and not (named and units[at].text in words("decision"))
 
 
 def _relative(units: Sequence[Unit], at: int) -> bool:
@@ -59,7 +67,7 @@ def _relative(units: Sequence[Unit], at: int) -> bool:
     return text in ("which", "who", "whose")
 
 
-def _subject_follows(units: Sequence[Unit], at: int) -> bool:
+def subject_follows(units: Sequence[Unit], at: int) -> bool:
     """Whether a new subject with its verb begins here, behind a comma or "and"."""
     if at + 1 < len(units) and units[at].text in ("and", "or", "so", "with"):
         at += 1

@@ -6,12 +6,20 @@ says something becomes a `Term` with what the state makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal
 
-from blemish.prompts._vqa_clauses import SIGNS, Clause
+from blemish.prompts._vqa_around import (
+    ahead,
+    denied,
+    has_new_subject,
+    is_aside,
+    is_judged_good,
+    is_kind,
+    is_spot,
+)
+from blemish.prompts._vqa_clauses import Clause
 from blemish.prompts._vqa_words import Unit, words
 
 Says = Literal["anomalous", "normal", "hedged", "praise"]
@@ -79,20 +87,34 @@ def read(state: State, clause: Clause, at: int) -> None:
     """Let one unit bear on the state."""
     unit = clause.units[at]
     kind = unit.kind
-    if kind in _TERMS or _is_spot(clause.units, at):
+    if unit.text in words("decision"):
+        state.unknown = state.unknown or state.negated
+    elif unit.text in words("function") and denied(clause.units, at):
+        if not state.skip and not state.terms:
+            state.terms.append(Term(_sure(state, "anomalous"), "defect", at, False))
+            state.used = True
+    elif unit.text in words("part"):
+        _part(state, clause.units, at)
+    elif kind == "shape":
+        if state.negated:
+            _term(state, clause, at, "praise")  # "not straight"; "round" alone describes
+    elif is_judged_good(clause.units, at):
+        _term(state, clause, at, "good whole")
+    elif kind in _TERMS or is_spot(clause.units, at):
         _term(state, clause, at, kind if kind in _TERMS else "spot")
     elif kind == "not":
         doubled = state.negated and not state.used and unit.text in words("takes away")
         state.negated_at, state.used = -1 if doubled else at, False  # "is not free of"
     elif kind == "lack":
-        if _ahead(clause.units, at, _BAD):
+        if ahead(clause.units, at, _BAD):
             state.negated_at, state.used = at, False
         else:
             _term(state, clause, at, "defect")
     elif kind == "verb":
         _verb(state, joined=at > 0 and clause.units[at - 1].text in ("and", ","))
     elif kind == "hedge":
-        _hedge(state, _ahead(clause.units, at, {"cause"}))
+        if not is_aside(clause.units, at):
+            _hedge(state, ahead(clause.units, at, {"cause"}))
     elif kind == "cause":
         state.cause = True
     elif kind == "unknown":
@@ -102,7 +124,7 @@ def read(state: State, clause: Clause, at: int) -> None:
     elif kind in ("whether", "seek", "seeming"):
         state.skip = kind
     elif kind == "should":
-        weak = unit.text.startswith(("would", "normal", "usual")) or _ahead(
+        weak = unit.text.startswith(("would", "normal", "usual")) or ahead(
             clause.units, at, {"not"}
         )
         state.skip, clause.should = kind, not weak
@@ -110,6 +132,19 @@ def read(state: State, clause: Clause, at: int) -> None:
             state.terms.clear()  # "a normal part should be": the subject claims nothing
     elif unit.text == "," and state.skip == "whether":
         state.skip = ""
+
+
+def _sure(state: State, says: Says) -> Says:
+    return "hedged" if state.unknown or state.hedge else says
+
+
+def _part(state: State, units: Sequence[Unit], at: int) -> None:
+    """Read "there is no cap", but not "no cap is missing", "no cap damage", "no loose cap"."""
+    before = [unit.text for unit in units[max(0, at - 2) : at]]
+    lacks = state.negated and not state.used and set(before) & {"no", "without"}
+    joined = bool(set(before) & (words("other") | words("joining")))
+    if lacks and not joined and not state.skip and not ahead(units, at, {"should"}):
+        state.terms.append(Term(_sure(state, "anomalous"), "part", at, False))
 
 
 def _verb(state: State, joined: bool) -> None:
@@ -135,9 +170,9 @@ def _hedge(state: State, of_cause: bool) -> None:
 def _present(state: State, clause: Clause, at: int) -> None:
     """Read "scratches are not visible", "the screw is not present", "the screw is in place"."""
     text = clause.units[at].text
-    if _ahead(clause.units, at, _TERMS):
+    if ahead(clause.units, at, _TERMS):
         return  # "does not present an anomaly"
-    subjects = [term for term in state.terms if term.subject]
+    subjects = [term for term in state.terms if term.subject and term.kind != "part"]
     if state.negated and not state.used:
         if subjects:
             for term in subjects:
@@ -164,20 +199,23 @@ def _term(state: State, clause: Clause, at: int, kind: str) -> None:
     if state.cause and state.hedge and not state.unknown and bad:
         return  # "which could indicate an infection" doubts the cause, not the finding
     if says:
-        says = "hedged" if state.unknown or state.hedge else says
-        state.terms.append(Term(says, kind, at, not state.verb))
+        state.terms.append(Term(_sure(state, says), kind, at, not state.verb))
 
 
 def _turned(state: State, clause: Clause, at: int, kind: str) -> Says | None:
     """What a word says behind a "not"; None for nothing."""
     far = at - state.negated_at
+    if state.terms and state.terms[-1].kind == "part":
+        part = state.terms[-1].at
+        if part + 1 == at or any(unit.kind == "verb" for unit in clause.units[part:at]):
+            state.terms.pop()  # "no cap is missing"
     if kind not in _BAD:
         taken = clause.units[state.negated_at].text in words("takes away")
         if state.used or taken or far > _REACH:
             return None
         state.used = True
         return "anomalous"
-    if far > _REACH_BAD or _new_subject(clause.units[state.negated_at : at]):
+    if far > _REACH_BAD or has_new_subject(clause.units[state.negated_at : at]):
         return "anomalous"
     names = [term for term in state.terms if term.kind == "spot" or kind == "generic"]
     subject = bool(names) and names == state.terms and all(term.subject for term in names)
@@ -188,19 +226,13 @@ def _turned(state: State, clause: Clause, at: int, kind: str) -> Says | None:
     return "normal"
 
 
-def _new_subject(units: Sequence[Unit]) -> bool:
-    """Whether "the" begins a new subject behind "no ...": "with no cap the bottle is cracked"."""
-    for before, unit in pairwise(units[1:]):
-        bare = not before.kind and before.text not in words("joining") and before.text not in SIGNS
-        if unit.text == "the" and bare:
-            return True
-    return False
-
-
 def _unasserted(state: State, units: Sequence[Unit], at: int, kind: str) -> bool:
     """Whether a word claims nothing: "any defects", "checked for defects", "like a normal one"."""
     before = [unit.text for unit in units[max(0, at - 3) : at]]
-    if kind == "good whole" and _is_kind(units, at):
+    if kind == "spot" and before[-1:] and before[-1] in words("definite"):
+        turned = state.negated or any(unit.kind in ("not", "hedge") for unit in units[at:])
+        return not turned  # "the bright line of the membrane" describes
+    if kind == "good whole" and is_kind(units, at):
         state.skip = "should"  # "a normal bottle has a smooth rim" speaks of all bottles
         return True
     if kind == "good whole" and before[-1:] in (["a"], ["an"], ["the"]):
@@ -209,40 +241,8 @@ def _unasserted(state: State, units: Sequence[Unit], at: int, kind: str) -> bool
         return False
     if before[-1:] and before[-1] in words("of the kind"):
         return True  # "natural roughness"
+    if units[at].text in words("process") and before[-1:] and before[-1] in words("well"):
+        return True  # "well exposed"
     if units[at].text in words("also parts") and set(before) & words("definite"):
         return any(unit.kind in ("good", "good whole", "praise") for unit in units)
     return bool({"any", "either"} & set(before[-2:])) or before[-1:] == ["for"]
-
-
-def _is_kind(units: Sequence[Unit], at: int) -> bool:
-    """Whether "normal" begins the subject of a clause: "a normal bottle has a rim"."""
-    first = at == 0 or (at == 1 and units[0].text in ("a", "an"))
-    named = at + 1 < len(units) and units[at + 1].kind in ("", "whole")
-    return first and named and any(unit.kind == "verb" for unit in units[at + 2 : at + 5])
-
-
-def _is_spot(units: Sequence[Unit], at: int) -> bool:
-    """A bright area, a dark spot: a shade with the word for a spot soon behind it."""
-    kind = units[at].kind
-    if kind not in ("shade", "colour"):
-        return False
-    wanted = {"blob", "stretch"} if kind == "shade" else {"blob"}
-    for unit in units[at + 1 : at + 6]:
-        if unit.kind in wanted:
-            return True
-        if unit.kind in ("verb", "not", "turn", "should", "hedge") or unit.text in (
-            "of",
-            "in",
-            "and",
-        ):
-            return False
-    return False
-
-
-def _ahead(units: Sequence[Unit], at: int, kinds: Collection[str]) -> bool:
-    for unit in units[at + 1 : at + 5]:
-        if unit.kind in kinds:
-            return True
-        if unit.text in SIGNS or unit.kind == "verb":
-            return False
-    return False

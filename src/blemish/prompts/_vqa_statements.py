@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from blemish.prompts import _vqa_where as where
 from blemish.prompts._vqa_claims import Claim, claims
+from blemish.prompts._vqa_context import Context
 from blemish.prompts._vqa_scope import Says
 from blemish.prompts._vqa_text import Sentence
+from blemish.prompts._vqa_told import Asked, Statement, Told
 from blemish.prompts._vqa_words import Unit, data, units, words
 
 _ALL_BUT = re.compile(
@@ -18,76 +20,15 @@ _ALL_BUT = re.compile(
 )
 
 
-@dataclass
-class Statement:
-    """A claim in its place.
-
-    Attributes:
-        claim: what it says and how.
-        says: as the claim, until what comes after it turns it.
-        words: the sentence or the part of it.
-        sentence: number of the sentence in the reply.
-        concludes: the sentence is marked as a conclusion.
-        named: it is headed "Verdict", "Answer" or the like, so that it may stand first.
-        images: numbers of images that it is about; empty for those that are judged.
-        regions: numbers of regions that it names.
-        places: place words that it names.
-    """
-
-    claim: Claim
-    says: Says
-    words: str
-    sentence: int
-    concludes: bool = False
-    named: bool = False
-    images: frozenset[int] = frozenset()
-    regions: tuple[int, ...] = ()
-    places: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the reader was told of the question.
-
-    Attributes:
-        yes: what "yes" means: "anomalous" or "normal".
-        marks: numbers that were drawn.
-        images: how many were shown.
-        judged: those the question is about.
-    """
-
-    yes: Says
-    marks: tuple[int, ...]
-    images: int
-    judged: tuple[int, ...]
-
-
-@dataclass
-class Told:
-    """All that a reply states.
-
-    Attributes:
-        statements: in order.
-        turns: numbers of the sentences that begin with "however" or the like.
-        open_turn: one of these sentences claims nothing, and no whole statement follows it.
-        last: number of the last sentence.
-        regions: every number of a drawn region that is named anywhere.
-    """
-
-    statements: list[Statement] = field(default_factory=list)
-    turns: set[int] = field(default_factory=set)
-    open_turn: bool = False
-    last: int = -1
-    regions: set[int] = field(default_factory=set)
-
-
 def told(sentences: Sequence[Sentence], asked: Asked) -> Told:
     """Every statement of a reply."""
     result = Told()
     topic: frozenset[int] = frozenset()
     paragraph = -1
+    before = Context()
     for number, sentence in enumerate(sentences):
-        parts = units(sentence.text)
+        here = Context.of(sentence, number, asked, before)
+        parts = here.units
         if not parts:
             continue
         result.last = number
@@ -100,14 +41,14 @@ def told(sentences: Sequence[Sentence], asked: Asked) -> Told:
             result.turns.add(number)
         if sentence.heads:
             continue
-        found = _claims(parts, sentence, asked)
+        said = result.statements[-1].says if result.statements else None
+        found = here.answers() or here.weighed(_claims(parts, sentence, asked, said))
         if sentence.text.endswith("?"):
             # A question of the reply's own claims nothing, but says what "no" answers.
             asks_normal = [claim.says for claim in found] == ["normal"]
             asked = replace(asked, yes="normal" if asks_normal else "anomalous")
+            before = here
             continue
-        if not found and number and _too_few(parts, units(sentences[number - 1].text)):
-            found = [Claim("anomalous", parts[0].start, parts[-1].end)]
         made = _placed(found, sentence, number, asked, topic)
         _conclude(made, sentence, parts)
         named, _ = where.images(sentence.text, asked.images, asked.judged)
@@ -115,8 +56,10 @@ def told(sentences: Sequence[Sentence], asked: Asked) -> Told:
         if any(statement.claim.whole or statement.says != "normal" for statement in made):
             result.open_turn = False
         if not made:
-            _go_on(result, sentences, number, parts, asked)
+            here.go_on(result, sentences, asked)
+        here.silent = not made
         result.statements += made
+        before = here
     return result
 
 
@@ -129,29 +72,6 @@ def _conclude(made: Sequence[Statement], sentence: Sentence, parts: Sequence[Uni
         statement.named = re.match(data()["verdict heads"], opening) is not None
         if concludes and statement.says == "hedged" and _names_defect(sentence.text):
             statement.says = "anomalous"
-
-
-def _go_on(
-    result: Told, sentences: Sequence[Sentence], number: int, parts: Sequence[Unit], asked: Asked
-) -> None:
-    """A sentence that claims nothing may say more of the last finding, or leave it open."""
-    sentence = sentences[number]
-    last = result.statements[-1] if result.statements else None
-    if last and _same_item(last, sentences, number):
-        last.words += f" {sentence.text}"
-        _add_places(last, sentence, asked)
-    elif last and _follows_up(parts, sentence):
-        _add_places(last, sentence, asked)
-    elif number in result.turns and not any(unit.text in words("caution") for unit in parts):
-        result.open_turn = True
-
-
-def _too_few(parts: Sequence[Unit], before: Sequence[Unit]) -> bool:
-    """Less than the sentence before asks for: "There must be two. I see only one"."""
-    numbers = any(unit.text in words("number") for unit in parts)
-    few = any(unit.kind == "few" or (unit.text == "only" and numbers) for unit in parts)
-    sure = not any(unit.kind in ("hedge", "unknown", "should") for unit in parts)
-    return few and sure and any(unit.kind == "should" for unit in before)
 
 
 def _concludes(parts: Sequence[Unit], under: bool = False) -> bool:
@@ -169,10 +89,10 @@ def _names_defect(text: str) -> bool:
     return re.search(data()["named as potential"], text.lower()) is not None
 
 
-def _claims(parts: list[Unit], sentence: Sentence, asked: Asked) -> list[Claim]:
+def _claims(parts: list[Unit], sentence: Sentence, asked: Asked, said: Says | None) -> list[Claim]:
     """The claims of a sentence with what its heading adds, and with a bare yes or no."""
     answer, rest = _yes_or_no(parts, asked)
-    found = claims(rest)
+    found = claims(rest, said)
     if answer and not any(claim.says != "praise" for claim in found):
         found = [answer]
     if not sentence.under:
@@ -270,23 +190,3 @@ def _all_but(made: list[Statement], text: str, asked: Asked) -> list[Statement]:
         claim = replace(main.claim, says="anomalous", whole=False, excepted=True)
         made.append(replace(main, claim=claim, says="anomalous", regions=but))
     return made
-
-
-def _same_item(statement: Statement, sentences: Sequence[Sentence], number: int) -> bool:
-    """Whether a sentence goes on with an item of a list in which a finding was stated."""
-    here, there = sentences[number], sentences[statement.sentence]
-    if statement.says != "anomalous":
-        return False
-    listed = here.item and here.paragraph == there.paragraph
-    return listed or here.text.lower().startswith(("reason", "explanation", "because"))
-
-
-def _follows_up(parts: Sequence[Unit], sentence: Sentence) -> bool:
-    """Whether a sentence that claims nothing goes on about the one before: "It is at the top"."""
-    return parts[0].text in words("back") or "located" in sentence.text.lower()
-
-
-def _add_places(statement: Statement, sentence: Sentence, asked: Asked) -> None:
-    regions = where.regions(sentence.text, bool(asked.marks))
-    statement.regions = tuple(dict.fromkeys(statement.regions + regions))
-    statement.places = tuple(dict.fromkeys(statement.places + where.places(sentence.text)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from blemish.prompts._vqa_statements import Statement, Told
+from blemish.prompts._vqa_told import Statement, Told
 from blemish.types import Reason, Verdict
 
 _NEAR = 20  # statements among which "this" looks for what it means
@@ -24,6 +24,7 @@ def settle(told: Told, judged: Sequence[int]) -> Settled:
     if not about:
         return "unsure", "unparsed", "the reply says neither that the part is normal nor anomalous"
     _look_back(about)
+    _describe(about)
     conclusion = _conclusion(about, told)
     if conclusion:
         return _concluded(about, conclusion, told)
@@ -37,9 +38,21 @@ def settle(told: Told, judged: Sequence[int]) -> Settled:
     left = _not_covered(about, told)
     if left:
         return "unsure", "hedged", f"the reply does not say whether region {left[0]} is normal"
+    if _unread(about, told):
+        return "unsure", "hedged", "the reply calls some things normal and leaves others open"
     if told.open_turn:
         return "unsure", "hedged", "the reply says that all is well and ends in an open remark"
     return "normal", "", ""
+
+
+def _unread(about: Sequence[Statement], told: Told) -> bool:
+    """Whether what was not understood may outweigh that pieces are normal or rules are met."""
+    well = [s for s in about if s.says == "normal" and s.claim.whole]
+    if well:
+        return well[-1].claim.limited
+    left = told.unread or any(s.claim.partly for s in about)
+    odd = told.odd or any(s.claim.limited for s in about)
+    return odd or (left and not any(s.claim.denies for s in about))
 
 
 def _not_covered(about: Sequence[Statement], told: Told) -> list[int]:
@@ -55,12 +68,20 @@ def _look_back(about: Sequence[Statement]) -> None:
     done = 0  # up to here everything was borne on already
     for at, statement in enumerate(about):
         claim = statement.claim
-        if not claim.back or statement.says not in ("hedged", "normal"):
+        if not claim.back or statement.says == "anomalous":
             continue
         for earlier in about[done:at] if claim.plural else _near(about, at):
             if earlier.says == "anomalous" and not earlier.concludes:
                 earlier.says = statement.says
         done = at if claim.plural else done
+
+
+def _describe(about: Sequence[Statement]) -> None:
+    """Let what is only dark or bright be a description where all is said to be well after it."""
+    well = [at for at, s in enumerate(about) if s.says == "normal" and s.claim.whole]
+    for statement in about[: well[-1] if well else 0]:
+        if statement.claim.weak and statement.says == "anomalous":
+            statement.says = "praise"
 
 
 def _near(about: Sequence[Statement], at: int) -> list[Statement]:
@@ -121,6 +142,8 @@ def _concluded(about: Sequence[Statement], conclusion: list[Statement], told: To
         if not opening and not turns.between(*sorted((at, end))):
             words = "the reply finds something and concludes that all is well"
             return "unsure", "contradicted", words
+    if conclusion[-1].claim.limited:
+        return "unsure", "hedged", "the reply concludes that all is well but for something"
     return "normal", "", ""
 
 

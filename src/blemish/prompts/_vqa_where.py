@@ -25,14 +25,15 @@ _BARE = re.compile(rf"(?:\b(?:numbers?|no\.|nos\.|nr\.)\s?|\#\s?)(?P<numbers>{_C
 _NOT_MARKS = re.compile(r"\b(?:rules?|images?|pictures?|figures?|photos?|steps?)\s$")
 _ORDER = {"first": 1, "1st": 1, "one": 1, "second": 2, "2nd": 2, "two": 2, "third": 3, "fourth": 4}
 
-_CARDINALS = tuple(data()["numbers"]["cardinals"])
+CARDINALS = tuple(data()["numbers"]["cardinals"])
 _ORDINALS = tuple(data()["numbers"]["ordinals"])
 
 _ROW = r"top|upper(?:most)?|bottom|lower(?:most)?"
 _COLUMN = r"left(?:most)?|right(?:most)?"
 _MIDDLE = r"cent(?:re|er)|central|middle"
 _JOINED = (
-    r"(?: (?:part|zone|area|section|portion|region|corner|side|half))? (?:on|to|of|at|in) the "
+    r"(?: (?:part|zone|area|section|portion|region|corner|side|half|row|edge|end|rim|column))?"
+    r" (?:on|to|of|at|in) the "
 )
 _PLACE = re.compile(
     rf"\b(?:(?P<row>{_ROW})|(?P<column>{_COLUMN})|(?P<middle>{_MIDDLE}))"
@@ -58,7 +59,7 @@ _OF_ORGAN = re.compile(
 )
 
 
-_NUMBER = re.compile(rf"\d|\b(?:{'|'.join(_CARDINALS + _ORDINALS)})\b", re.IGNORECASE)
+_NUMBER = re.compile(rf"\d|\b(?:{'|'.join(CARDINALS + _ORDINALS)})\b", re.IGNORECASE)
 
 
 def regions(text: str, marked: bool) -> tuple[int, ...]:
@@ -91,11 +92,11 @@ def _in_digits(text: str) -> str:
     """As digits: "the third region" as "region 3", "regions one and two" as "regions 1 and 2"."""
     ordinal = rf"\b({'|'.join(_ORDINALS)}) (?:marked |numbered |labell?ed )?({_NOUN})(?! \d)"
     text = re.sub(ordinal, lambda m: f"{m[2]} {_ORDINALS.index(m[1]) + 1}", text)
-    word = f"(?:{'|'.join(_CARDINALS)})"
+    word = f"(?:{'|'.join(CARDINALS)})"
     named = rf"\b{_NOUN} {word}\b(?:(?:,| and|, and| to| or) {word}\b)*"
 
     def digits(found: re.Match[str]) -> str:
-        return re.sub(rf"\b{word}\b", lambda m: str(_CARDINALS.index(m[0]) + 1), found[0])
+        return re.sub(rf"\b{word}\b", lambda m: str(CARDINALS.index(m[0]) + 1), found[0])
 
     return re.sub(named, digits, text)
 
@@ -175,10 +176,12 @@ def _which(image: re.Match[str], number: int, judged: Collection[int]) -> set[in
         return set(range(1, number + 1))
     if image["digit"]:
         return {int(image["digit"])}
+    if image["letter"]:
+        return {"ab".index(image["letter"]) + 1}
     if image["order"] or image["word"]:
         return {_ORDER[image["order"] or image["word"]]}
     others = set(range(1, number + 1)) - set(judged)
-    return set(judged) if image["judged"] else others or set(judged)
+    return set(judged) if image["judged"] or image["test"] else others or set(judged)
 
 
 @cache
@@ -188,12 +191,13 @@ def _image() -> re.Pattern[str]:
     other, judged = "|".join(topics["other"]), "|".join(topics["judged"])
     return re.compile(
         rf"\b(?:(?P<all>both|all|each|the two|either)(?: of)?(?: the| these)? {noun}s?"
-        rf"|{noun}\s?#?(?P<digit>\d)\b"
+        rf"|{noun}\s?#?(?P<digit>\d)\b|{noun} (?P<letter>b\b|a(?= ?[,:(]| (?:is|has|shows)\b))"
         r"|(?P<order>first|second|third|fourth|1st|2nd)"
         rf"(?: {noun}\b|(?= (?:is|has|shows|does|was)\b)|(?=[,:]))"
         rf"|{noun} (?P<word>one|two)\b"
         rf"|(?P<other>{other}) (?:{noun}|bottle|part|product|object|item)\b"
-        rf"|(?P<judged>{judged}) {noun}\b)"
+        r"|(?P<bare>(?<=the )(?:reference|template|golden sample|master))\b"
+        rf"|(?P<judged>{judged}) {noun}\b|(?P<test>(?<=the )(?:test|query|inspected) \w+))"
     )
 
 

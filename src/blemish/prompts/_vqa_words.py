@@ -47,9 +47,10 @@ def data() -> dict[str, Any]:
 
 
 @cache
-def words(part: str, of: str = "phrases") -> frozenset[str]:
-    """The entries of one list, its alternatives written out."""
-    return frozenset(" ".join(way) for entry in data()[of][part] for way in _ways(entry))
+def words(part: str) -> frozenset[str]:
+    """The entries of a list of "phrases" or "classes", their alternatives written out."""
+    entries = data()["phrases"].get(part) or data()["classes"][part]
+    return frozenset(" ".join(way) for entry in entries for way in _ways(entry))
 
 
 def units(sentence: str) -> list[Unit]:

@@ -10,7 +10,13 @@ How a reply is understood:
 | "cannot be determined", praise that does not answer      |                                       |
 | "In conclusion", "Thus", "Overall", the last sentence    | outweighs what stands before          |
 | a defect, then "the part is normal" without any turn     | contradicted: unsure                  |
+| "there are four where six are required", "red" for       | anomalous                             |
+| "must be green", "does not reach", "there is no cap"     |                                       |
+| "this is only a shadow", "it may be a shadow"            | takes back or leaves open what stands |
+|                                                          | before                                |
 | "no defects", "both rules are met", "within limits"      | normal, if nothing above holds        |
+| the same of pieces or rules only, next to a sentence or  | hedged                                |
+| a clause that says something not understood              |                                       |
 | "I can't provide a medical diagnosis" and no finding     | refused: unsure                       |
 | empty, cut off before a conclusion, an echo of the       | unparsed: unsure                      |
 | question, another language, another image than the       |                                       |
@@ -30,8 +36,9 @@ from typing import Literal
 from blemish.prompts import _vqa_where as where
 from blemish.prompts._vqa_json import read_json
 from blemish.prompts._vqa_reading import Finding, Reading
-from blemish.prompts._vqa_statements import Asked, Told, told
+from blemish.prompts._vqa_statements import told
 from blemish.prompts._vqa_text import sentences
+from blemish.prompts._vqa_told import Asked, Told
 from blemish.prompts._vqa_verdict import settle
 from blemish.prompts._vqa_words import data
 from blemish.prompts.answers import Unreadable, refuses, spoken, without_echo
