@@ -19,7 +19,8 @@ import blemish
 from blemish import weights
 from blemish.cli.screen import COLOURS, progress, waiting
 from blemish.errors import BlemishError
-from blemish.runs import run, sources
+from blemish.runs import references, run, sources
+from blemish.runs.context import Context
 
 WHEEL = "elpv-dataset==1.0.0.post1"
 LICENCE = (
@@ -63,22 +64,22 @@ def main() -> None:
     with progress("Fetching the pictures (91 MB)", "B") as update:
         packed = weights.wheel(WHEEL, update)
     with zipfile.ZipFile(packed) as wheel:
-        references, labels = chosen(wheel)
-        unpack(wheel, references, OUT / "good_cells")
+        good, labels = chosen(wheel)
+        unpack(wheel, good, OUT / "good_cells")
         unpack(wheel, list(labels), OUT / "cells")
     with progress("Fetching the encoder's weights (97 MB)", "B") as update:
         weights.pull("dinov2-small", update)
     detector = blemish.load("patch-memory")
     with waiting("Learning from 16 good cells"):
-        normals = sources.references([str(OUT / "good_cells")], "solar cell")
-        detector = detector.fit(normals)
+        normals = references.references([str(OUT / "good_cells")], "solar cell")
+        detector = detector.fit(normals.samples)
     truth = {Path(name).name: label for name, label in labels.items()}
     with progress("Inspecting 24 other cells") as update:
         summary = run.inspect(
             detector,
             sources.find(str(OUT / "cells")),
             OUT / f"run-{detector.fingerprint[:8]}",
-            class_name="solar cell",
+            context=Context("solar cell"),
             labels=truth,
             command="make demo",
             on_progress=update,

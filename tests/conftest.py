@@ -52,6 +52,12 @@ def stub(module: Callable[[Path], ModuleType]) -> ModuleType:
     return module(Path(__file__).with_name("darkness.py"))
 
 
+@pytest.fixture(scope="session")
+def recorded(module: Callable[[Path], ModuleType]) -> ModuleType:
+    """The module `recordings`: writes small videos, point clouds and time series."""
+    return module(Path(__file__).with_name("recordings.py"))
+
+
 @pytest.fixture
 def ten(stub: ModuleType, tmp_path: Path) -> Path:
     """A folder of ten pictures, two of them with a dark spot."""

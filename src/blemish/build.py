@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes.util
-from collections.abc import Mapping
+import inspect
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,10 +118,8 @@ def language_model(
     entry = registry.language_model(kind)
     if entry.local:
         settings |= {"device": _device(device), "dtype": dtype}
-    try:
-        model = registry.resolve(entry.target)(rest, **settings)
-    except TypeError as cause:
-        raise OptionError(f"{name} does not take these settings: {cause}.") from cause
+    make = registry.resolve(entry.target)
+    model = make(rest, **_settings(name, make, settings))
     if cache == "off" or kind == "scripted":
         return cast(ChatModel, model)
     cached = registry.resolve("blemish.llms.cache:Cached")
@@ -179,19 +178,45 @@ def segmenter(name: str, *, device: str = "auto") -> Any:
 
 def _checked(entry: registry.DetectorEntry, options: Mapping[str, Any]) -> Any:
     """The options as the detector's own model, or an OptionError in words."""
+    return _valid(entry.name, registry.resolve(entry.options), options, entry.parts)
+
+
+def _settings(name: str, make: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the types that a language model declares, or an OptionError in words."""
+    from pydantic import ConfigDict, create_model
+
+    taken = inspect.signature(make, eval_str=True).parameters.values()
+    fields: dict[str, Any] = {
+        p.name: (
+            Any if p.annotation is p.empty else p.annotation,
+            ... if p.default is p.empty else p.default,
+        )
+        for p in taken
+        if p.kind is p.KEYWORD_ONLY
+    }
+    config = ConfigDict(
+        extra="allow" if any(p.kind is p.VAR_KEYWORD for p in taken) else "forbid",
+        arbitrary_types_allowed=True,
+        coerce_numbers_to_str=True,  # a key may have nothing but digits
+    )
+    valid = _valid(name, create_model("Settings", __config__=config, **fields), given)
+    return {setting: getattr(valid, setting) for setting in given}
+
+
+def _valid(name: str, model: Any, options: Mapping[str, Any], others: Collection[str] = ()) -> Any:
+    """Options as an object of a model of pydantic; `others` exist beside those of the model."""
     from pydantic import ValidationError
 
-    model = registry.resolve(entry.options)
-    known = [*model.model_fields, *entry.parts]
+    known = [*model.model_fields, *others]
     try:
         return model(**options)
     except ValidationError as cause:
         first = cause.errors()[0]
         at = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "extra_forbidden":
-            text = f"{entry.name} has no option '{at}'. {nearest(at, known).replace('-', '_')}"
+            text = f"{name} has no option '{at}'. {nearest(at, known).replace('-', '_')}"
         else:
-            text = f"Option {at}={first['input']!r} of {entry.name}: {first['msg']}."
+            text = f"Option {at}={first['input']!r} of {name}: {first['msg']}."
         raise OptionError(text) from cause
 
 

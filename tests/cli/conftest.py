@@ -17,7 +17,7 @@ from blemish.cli import main
 from blemish.llms.scripted import Scripted
 from blemish.registry import DetectorEntry
 
-GPT4V_AD = registry.detector("gpt4v-ad")
+ASKING = {name: registry.detector(name) for name in ("gpt4v-ad", "vqa")}
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def good(stub: ModuleType, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """GPT-4V-AD under its name, and the questions that its scripted model was asked."""
-    monkeypatch.setattr(registry, "detectors", lambda: {"gpt4v-ad": GPT4V_AD})
+    """The detectors that ask, and the questions that their scripted model was asked."""
+    monkeypatch.setattr(registry, "detectors", lambda: ASKING)
     questions: list[Any] = []
     plain = Scripted.chat
 

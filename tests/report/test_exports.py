@@ -17,7 +17,6 @@ from blemish.runs.rows import region_row
 from blemish.types import Region
 
 SIZE = (20, 40)
-SIZES = {"line 3/a+b.png": SIZE, "good.png": (7, 5)}
 
 
 def region(label: int, mask: Any, score: float = 0.75, view: int = 0) -> dict[str, Any]:
@@ -46,8 +45,9 @@ ROWS: list[dict[str, Any]] = [
             region(2, BAR, 0.5),
             region(3, rectangle(0, 0, 3, 3), view=1),
         ],
+        "sizes": [SIZE, SIZE],
     },
-    {"id": "good.png", "verdict": "normal", "score": None, "regions": []},
+    {"id": "good.png", "verdict": "normal", "score": None, "regions": [], "sizes": [[7, 5]]},
 ]
 
 
@@ -98,16 +98,16 @@ def filled(mask: Any) -> Any:
 
 
 def test_a_mask_holds_all_regions_of_the_picture() -> None:
-    mask = exports.mask(ROWS[0], SIZE)
+    mask = exports.mask(ROWS[0])
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, np.where(RING | BAR, 255, 0))
-    empty = exports.mask(ROWS[1], (7, 5))
+    empty = exports.mask(ROWS[1])
     assert empty.shape == (7, 5)
     assert not empty.any()
 
 
 def test_coco_gives_each_region_with_box_area_and_mask() -> None:
-    data = exports.coco(ROWS, SIZES, "darkness-1")
+    data = exports.coco(ROWS, "darkness-1")
     assert data["images"] == [
         {"id": 1, "file_name": "line 3/a+b.png", "width": 40, "height": 20},
         {"id": 2, "file_name": "good.png", "width": 5, "height": 7},
@@ -126,7 +126,7 @@ def test_coco_gives_each_region_with_box_area_and_mask() -> None:
 
 def test_label_studio_gets_polygons_in_percent() -> None:
     first, good = exports.label_studio(
-        ROWS, SIZES, image_root="/data/local-files/?d=parts/", model_version="darkness-1"
+        ROWS, image_root="/data/local-files/?d=parts/", model_version="darkness-1"
     )
     assert first["data"]["image"] == "/data/local-files/?d=parts/line%203/a%2Bb.png"
     assert first["data"]["verdict"] == "unsure"
@@ -152,14 +152,15 @@ def test_label_studio_gets_polygons_in_percent() -> None:
 
 def test_each_piece_of_a_region_is_a_polygon_with_an_id_of_its_own() -> None:
     pieces = rectangle(0, 0, 4, 4) | rectangle(20, 10, 30, 15)
-    rows = [{**row, "regions": [region(1, pieces), region(2, BAR)]} for row in ROWS]
-    tasks = exports.label_studio(rows, dict.fromkeys(SIZES, SIZE), image_root="", model_version="")
+    marked = {"regions": [region(1, pieces), region(2, BAR)], "sizes": [SIZE]}
+    rows = [{**row, **marked} for row in ROWS]
+    tasks = exports.label_studio(rows, image_root="", model_version="")
     ids = [shape["id"] for task in tasks for shape in task["predictions"][0]["result"]]
     assert len(ids) == len(set(ids)) == 6
 
 
 def test_the_labelling_interface_has_the_names_that_the_tasks_use() -> None:
-    task, _ = exports.label_studio(ROWS, SIZES, image_root="", model_version="")
+    task, _ = exports.label_studio(ROWS, image_root="", model_version="")
     shape = task["predictions"][0]["result"][0]
     view = ElementTree.fromstring(exports.LABEL_CONFIG)
     image, labels = view.find("Image"), view.find("PolygonLabels")

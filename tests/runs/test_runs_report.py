@@ -18,6 +18,7 @@ from blemish.detectors.gpt4v_ad import GPT4VAD
 from blemish.llms.cache import Cached
 from blemish.llms.scripted import Scripted
 from blemish.runs import folder, pictures, report, run, sources
+from blemish.runs.context import Context
 from blemish.types import Reply, Usage
 
 
@@ -26,7 +27,7 @@ def out(stub: ModuleType, ten: Path, tmp_path: Path) -> Path:
     (ten / "bad.png").write_bytes(b"")
     made = tmp_path / "out"
     labels = {"3.png": "anomalous"}
-    run.inspect(stub.Darkness(), sources.find(ten), made, class_name="nut", labels=labels)
+    run.inspect(stub.Darkness(), sources.find(ten), made, context=Context("nut"), labels=labels)
     return made
 
 

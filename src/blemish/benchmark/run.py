@@ -23,6 +23,7 @@ from blemish.errors import ImageError, OptionError, ReferencesError
 from blemish.runs import folder as run_folder
 from blemish.runs import rows as run_rows
 from blemish.runs import run as one_run
+from blemish.runs.context import Context
 from blemish.runs.sources import Item as Picture
 from blemish.types import Detector, Example, Sample
 
@@ -136,12 +137,12 @@ class _Runner:
     def _inspect(
         self, detector: Detector, cell: Cell, items: Sequence[Item], on_progress: Progress
     ) -> None:
+        dataset = self.plan.datasets[cell.data]
         one_run.inspect(
             detector,
             [Picture(item.id, item.path) for item in items],
             folder.cell_folder(self.out, cell),
-            class_name=self.plan.datasets[cell.data].noun(cell.category).name,
-            domain=self.plan.datasets[cell.data].domain,
+            context=Context(dataset.noun(cell.category).name, dataset.domain),
             draw=False,
             keep_maps=True,
             labels={item.id: str(item.label) for item in items},

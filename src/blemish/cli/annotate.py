@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -48,83 +49,113 @@ def annotate(
     llm_option: shared.LlmPairs = None,
     no_cache: shared.NoCache = False,
     cache_only: shared.CacheOnly = False,
+    modality: shared.Modality = "",
+    modality_option: shared.ModalityPairs = None,
+    standards: shared.Standards = None,
+    auxiliary: shared.Auxiliary = None,
+    feedback: shared.Feedback = None,
     image_root: Annotated[
         str,
         typer.Option(
             metavar="URL",
-            help="Where Label Studio finds the folder of the pictures.",
+            help="Where Label Studio finds the folder of the pictures, or the results' for views.",
             show_default="/data/local-files/?d=FOLDER/",
         ),
     ] = "",
 ) -> None:
     """See `HELP`."""
     from blemish.cli import results
-    from blemish.report import exports
-    from blemish.runs import sources
 
-    items = sources.find(source)
-    names = exports.mask_names(item.id for item in items)
-    place = {"device": device, "dtype": dtype}
-    options = shared.detector_options(
-        option, llm, llm_option, no_cache=no_cache, cache_only=cache_only, **place
+    ready = shared.prepare(
+        source,
+        normal,
+        shared.parsed(option or []),
+        class_name=class_name,
+        detector=detector,
+        device=device,
+        dtype=dtype,
+        seed=seed,
+        llm=llm,
+        llm_option=llm_option,
+        no_cache=no_cache,
+        cache_only=cache_only,
+        modality=modality,
+        modality_option=modality_option,
+        standards=standards,
+        auxiliary=auxiliary,
+        feedback=feedback,
     )
-    ready = shared.ready(detector, items, normal, class_name, seed=seed, options=options, **place)
-    summary = shared.run(ready, items, out, class_name)
-    pictures = _folder(items)
-    root = image_root or _local(pictures)
+    drafts = _Drafts(ready.items, out, image_root)
+    summary = shared.run(ready, out)
     try:
-        _write(summary, names, _version(ready), root if root.endswith(("/", "=")) else f"{root}/")
+        drafts.write(summary, _version(ready.detector))
     except KeyboardInterrupt:
         typer.echo(
-            f"Stopped. All pictures are done and kept in {out}, but not all drafts are written; "
+            f"Stopped. Everything is inspected and kept in {out}, but not all drafts are written; "
             "the same command writes them.",
             err=True,
         )
         raise typer.Exit(130) from None
     results.show_failures(summary)
-    _say(summary, None if image_root else pictures)
+    _say(summary, drafts.served)
     raise typer.Exit(shared.exit_code(summary))
 
 
-def _write(summary: RunSummary, names: Mapping[str, str], version: str, image_root: str) -> None:
-    """Write the drafts, each file as a whole or not at all."""
-    from blemish.cli import screen
-    from blemish.report import exports
-    from blemish.runs import folder
+class _Drafts:
+    """Where the drafts of a run go, and where Label Studio finds the pictures.
 
-    good = [row for row in summary.rows if "error" not in row]
-    out, sizes = summary.out, {}
-    with folder.opened(out), folder.writing(out), screen.progress("Writing drafts") as update:
-        for done, row in enumerate(good, 1):
-            sizes[row["id"]] = _size(row)
-            path = out / _MASKS / names[row["id"]]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            folder.replace_file(path, _png(exports.mask(row, sizes[row["id"]])))
-            update(done, len(good))
-        for row in summary.rows:
-            if "error" in row:  # a mask of an earlier start would pass for one of this picture
-                (out / _MASKS / names[row["id"]]).unlink(missing_ok=True)
-        data = exports.coco(good, sizes, version)
-        tasks = exports.label_studio(good, sizes, image_root=image_root, model_version=version)
-        folder.replace_file(out / _COCO, _json(data))
-        folder.replace_file(out / _TASKS, _json(tasks))
-        folder.replace_file(out / _CONFIG, exports.LABEL_CONFIG.encode())
-
-
-def _size(row: Mapping[str, Any]) -> tuple[int, int]:
-    """(height, width) of an inspected picture.
-
-    Raises:
-        ImageError: nothing is marked in it, and it is gone or has changed since.
+    Attributes:
+        served: folders that Label Studio is to serve: of the pictures, and of the results where
+            these hold views of recordings; none where the pictures are served from elsewhere.
     """
-    from blemish.runs import report
 
-    for region in row["regions"]:
-        if region["view"] == 0:
-            height, width = region["mask"]["size"]
-            return height, width
-    height, width = report.original(dict(row)).shape[:2]
-    return height, width
+    def __init__(self, items: Sequence[Item], out: Path, image_root: str) -> None:
+        from blemish.report import exports
+
+        self._ids = [item.id for item in items if item.modality is None]
+        exports.mask_names(self._ids)  # refuses some, before anything is inspected
+        self.served: list[Path] = []
+        self._given = image_root
+        if image_root and not image_root.endswith(("/", "=")):
+            self._given = f"{image_root}/"
+        if not image_root:
+            pictures = [item for item in items if item.modality is None]
+            self.served = [_folder(pictures)] if pictures else []
+            if len(pictures) < len(items):
+                self.served.append(out.absolute())
+
+    def write(self, summary: RunSummary, version: str) -> None:
+        """Write the drafts, each file as a whole or not at all."""
+        from blemish.cli import screen
+        from blemish.report import exports
+        from blemish.runs import folder, rows
+
+        out = summary.out
+        good = list(exports.drafts(row for row in summary.rows if "error" not in row))
+        names = exports.mask_names(dict.fromkeys([*self._ids, *(row["id"] for row in good)]))
+        with folder.opened(out), folder.writing(out), screen.progress("Writing drafts") as update:
+            for row in summary.rows:  # masks of an earlier start would pass for this one's
+                if "modality" in row:
+                    views = out / _MASKS / folder.VIEWS / rows.file_name(row["id"])
+                    shutil.rmtree(views, ignore_errors=True)
+                elif "error" in row:
+                    (out / _MASKS / names[row["id"]]).unlink(missing_ok=True)
+            for done, draft in enumerate(good, 1):
+                path = out / _MASKS / names[draft["id"]]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                folder.replace_file(path, _png(exports.mask(draft)))
+                update(done, len(good))
+            data = exports.coco(good, version)
+            tasks = exports.label_studio(good, image_root=self._root, model_version=version)
+            folder.replace_file(out / _COCO, _json(data))
+            folder.replace_file(out / _TASKS, _json(tasks))
+            folder.replace_file(out / _CONFIG, exports.LABEL_CONFIG.encode())
+
+    def _root(self, draft: str) -> str:
+        """What comes before a picture's id in its address."""
+        if self._given:
+            return self._given
+        return _local(self.served[0 if draft in self._ids else -1])
 
 
 def _png(mask: Any) -> bytes:
@@ -158,20 +189,23 @@ def _local(pictures: Path) -> str:
     return f"/data/local-files/?d={quote(os.fsencode(pictures.name))}/"
 
 
-def _say(summary: RunSummary, pictures: Path | None) -> None:
+def _say(summary: RunSummary, served: Sequence[Path]) -> None:
     """Print the totals, where the drafts lie, and what Label Studio needs to show them."""
+    from blemish.runs.sources import called
+
     good = [row for row in summary.rows if "error" not in row]
     drafts = sum(bool(row["regions"]) for row in good)
     total = len(summary.rows)
+    what_of = called(total, [row.get("modality") for row in summary.rows])
     counts = {"with drafts": drafts, "without": len(good) - drafts, "failed": total - len(good)}
     said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     kept = f"; {summary.kept} from an earlier start" if summary.kept else ""
-    typer.echo(f"{total} picture{'s' * (total != 1)}: {said}{kept}")
+    typer.echo(f"{what_of}: {said}{kept}")
     out = summary.out
     typer.echo(f"Masks: {out / _MASKS}")
     typer.echo(f"COCO: {out / _COCO}")
     typer.echo(f"Label Studio: {out / _TASKS}, labelling interface {out / _CONFIG}")
-    if pictures:
+    for pictures in served:
         above, here = (
             os.fsencode(p).decode("utf-8", "replace") for p in (pictures.parent, pictures)
         )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,11 @@ from blemish.cli import inspecting as shared
 from blemish.errors import OptionError
 
 if TYPE_CHECKING:
-    from blemish.types import Detector
+    from blemish.cli.preparing import Prepared
 
 HELP = (
-    "Inspect pictures of parts: verdict, score, marked places, and a report to open.\n\n"
+    "Inspect pictures of parts, videos, point clouds and time series: verdict, score, marked "
+    "places, and a report to open.\n\n"
     "With --normal, parts are compared with good ones. Without, the pictures of a folder are "
     "compared with each other. A run that was stopped goes on when the command is repeated."
 )
@@ -58,35 +60,56 @@ def inspect(
     llm_option: shared.LlmPairs = None,
     no_cache: shared.NoCache = False,
     cache_only: shared.CacheOnly = False,
+    modality: shared.Modality = "",
+    modality_option: shared.ModalityPairs = None,
+    standards: shared.Standards = None,
+    auxiliary: shared.Auxiliary = None,
+    feedback: shared.Feedback = None,
 ) -> None:
     """See `HELP`."""
     from blemish.calibration import check_false_alarms
     from blemish.cli import results
-    from blemish.runs import recalibrate, sources
+    from blemish.runs import recalibrate
 
-    items = sources.find(source)
     if false_alarms is not None:
         check_false_alarms(false_alarms)
-    place = {"device": device, "dtype": dtype}
-    options = shared.detector_options(
-        option, llm, llm_option, no_cache=no_cache, cache_only=cache_only, **place
-    )
+    options = shared.parsed(option or [])
     if encoder:
         options["encoder"] = encoder
     if size is not None:
         options["size"] = size
-    ready = shared.ready(detector, items, normal, class_name, seed=seed, options=options, **place)
+    ready = shared.prepare(
+        source,
+        normal,
+        options,
+        class_name=class_name,
+        detector=detector,
+        device=device,
+        dtype=dtype,
+        seed=seed,
+        llm=llm,
+        llm_option=llm_option,
+        no_cache=no_cache,
+        cache_only=cache_only,
+        modality=modality,
+        modality_option=modality_option,
+        standards=standards,
+        auxiliary=auxiliary,
+        feedback=feedback,
+    )
     if false_alarms is not None:
-        if ready.calibration is None:
+        judge = ready.detector
+        if judge.calibration is None:
             raise OptionError(
-                f"{ready.name} has no calibration that --false-alarms could move: what a language "
+                f"{judge.name} has no calibration that --false-alarms could move: what a language "
                 "model says decides. Leave it out; --option threshold=... moves its verdicts."
             )
-        ready = ready.with_calibration(ready.calibration.moved(false_alarms))
+        judge = judge.with_calibration(judge.calibration.moved(false_alarms))
+        ready = replace(ready, detector=judge)
     folder = out or _out(source, ready)
     if false_alarms is not None:
-        recalibrate.agree(folder, ready.fingerprint, false_alarms)
-    summary = shared.run(ready, items, folder, class_name, maps)
+        recalibrate.agree(folder, ready.detector.fingerprint, false_alarms)
+    summary = shared.run(ready, folder, maps)
     if as_json:
         for row in summary.rows:
             typer.echo(json.dumps(row))
@@ -96,9 +119,11 @@ def inspect(
     raise typer.Exit(1 if exit_code and summary.counts["anomalous"] else code)
 
 
-def _out(source: Sequence[str], detector: Detector) -> Path:
+def _out(source: Sequence[str], ready: Prepared) -> Path:
     """The same folder whenever the same source is inspected in the same way."""
     paths = [str(Path(one).absolute()) for one in source]
-    code = hashlib.sha256(json.dumps([detector.fingerprint, *paths]).encode()).hexdigest()[:6]
+    known = sorted({str(item.modality) for item in ready.items}), asdict(ready.context)
+    text = json.dumps([ready.detector.fingerprint, *paths, *known])
+    code = hashlib.sha256(text.encode()).hexdigest()[:6]
     plain = re.sub(r"[^A-Za-z0-9-]+", "_", Path(paths[0]).stem).strip("_")
     return Path("blemish_out") / f"{plain or 'run'}-{code}"

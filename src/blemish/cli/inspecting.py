@@ -1,8 +1,7 @@
-"""What `blemish inspect` and `blemish annotate` share: their options, the detector, the run."""
+"""What `blemish inspect` and `blemish annotate` share: their options and the run."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import sys
@@ -12,21 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blemish.errors import ImageError, InputError, OptionError, ReferencesError
+from blemish.errors import OptionError
 
 if TYPE_CHECKING:
-    from blemish.registry import DetectorEntry
+    from blemish.cli.preparing import Prepared
     from blemish.runs.run import RunSummary
-    from blemish.runs.sources import Item
-    from blemish.types import Detector, Sample
 
 Source = Annotated[
     list[str],
-    typer.Argument(metavar="SOURCE", help="Pictures, folders of pictures, or quoted globs."),
+    typer.Argument(
+        metavar="SOURCE", help="Pictures or recordings, their folders, or quoted globs."
+    ),
 ]
 Normal = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATH", help="Good parts: picture, folder or quoted glob; repeatable."),
+    typer.Option(metavar="PATH", help="Good parts: file, folder or quoted glob; repeatable."),
 ]
 ClassName = Annotated[str, typer.Option("--class", help="What the part is.")]
 DetectorName = Annotated[
@@ -57,6 +56,28 @@ NoCache = Annotated[
 CacheOnly = Annotated[
     bool, typer.Option("--cache-only", metavar="", help="Use kept replies, ask nothing new.")
 ]
+Modality = Annotated[
+    str, typer.Option(help="Take what comes as: video, point-cloud or time-series.")
+]
+ModalityPairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="How a recording becomes views: every=0.5, views=around, window=500, ...; repeatable.",
+    ),
+]
+Standards = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT_OR_FILE", help="What normal looks like, for a language model."),
+]
+Auxiliary = Annotated[
+    Path | None,
+    typer.Option(help="Readings to tell a language model: JSON for all, CSV by file."),
+]
+Feedback = Annotated[
+    Path | None,
+    typer.Option(help="Findings that a person judged, JSON Lines: class, finding, confirmed."),
+]
 
 
 def parsed(pairs: Sequence[str]) -> dict[str, Any]:
@@ -73,158 +94,45 @@ def parsed(pairs: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-def detector_options(
-    pairs: Sequence[str] | None,
-    llm: str,
-    llm_pairs: Sequence[str] | None,
+def prepare(
+    source: Sequence[str],
+    normal: Sequence[str] | None,
+    option: Mapping[str, Any],
     *,
-    device: str,
-    dtype: str,
+    llm: str,
+    llm_option: Sequence[str] | None,
     no_cache: bool,
     cache_only: bool,
-) -> dict[str, Any]:
-    """The options of a detector, the language model that it asks among them."""
-    from blemish.cli import asking
+    modality_option: Sequence[str] | None,
+    **named: Any,
+) -> Prepared:
+    """What a run needs, from the options that both commands have.
 
-    options = parsed(pairs or [])
+    Raises:
+        BlemishError: something that was named does not exist, or does not go with the rest.
+    """
+    from blemish.cli import asking
+    from blemish.cli.preparing import Command, prepared
+
+    options = dict(option)
     if llm:
         options["language_model"] = asking.language_model(
             llm,
-            parsed(llm_pairs or []),
-            device=device,
-            dtype=dtype,
+            parsed(llm_option or []),
+            device=named["device"],
+            dtype=named["dtype"],
             no_cache=no_cache,
             cache_only=cache_only,
         )
-    return options
+    views = parsed(modality_option or [])
+    return prepared(Command(source, normal or [], option=options, modality_option=views, **named))
 
 
-def ready(
-    name: str,
-    items: Sequence[Item],
-    normal: Sequence[str] | None,
-    class_name: str,
-    *,
-    device: str,
-    dtype: str,
-    seed: int,
-    options: Mapping[str, Any],
-) -> Detector:
-    """The detector that a command names, or that suits what it names, fitted where it needs to be.
-
-    Raises:
-        InputError: no detector suits, or the good parts do not.
-        OptionError: a name or an option that does not exist, or does not go with the others.
-        WeightsError: its weights cannot be had.
-    """
-    chosen = name or ("gpt4v-ad" if options.get("language_model") else _default(normal, items))
-    _check(chosen, normal)
-    detector = _loaded(chosen, device=device, dtype=dtype, seed=seed, options=options)
-    return _fitted(detector, normal, items, class_name)
-
-
-def _default(normal: Sequence[str] | None, items: Sequence[Item]) -> str:
-    from blemish.detectors.musc import FEWEST
-
-    if normal:
-        return "patch-memory"
-    if len(items) >= FEWEST:
-        return "musc"
-    raise InputError(
-        f"There is nothing to compare with: {len(items)} picture{'s' * (len(items) != 1)} and no "
-        "good parts came. Either show pictures of good parts (--normal FILE_OR_FOLDER), or "
-        f"inspect a folder of at least {FEWEST} pictures of the same kind of part, which are "
-        "then compared with each other."
-    )
-
-
-def _entry(name: str) -> DetectorEntry | None:
-    """What the registry knows of a name; None for the folder of a saved detector."""
-    from blemish import registry
-
-    if name not in registry.detectors() and (Path(name).is_dir() or len(Path(name).parts) > 1):
-        return None
-    return registry.detector(name)
-
-
-def _check(name: str, normal: Sequence[str] | None) -> None:
-    """Refuse, before anything is loaded, what cannot work."""
-    entry = _entry(name)
-    if normal and (entry is None or entry.needs == "folder"):
-        what = "is fitted already" if entry is None else "compares the pictures with each other"
-        raise OptionError(f"{name} {what} and takes no --normal. Leave --normal out.")
-    if entry and entry.needs == "references" and not normal:
-        raise ReferencesError(
-            f"{name} compares parts with good ones, and none came. Add --normal with a picture "
-            "or a folder of good parts."
-        )
-
-
-def _loaded(
-    name: str, *, device: str, dtype: str, seed: int, options: Mapping[str, Any]
-) -> Detector:
-    """The detector, after its weights were fetched with a bar to look at."""
-    from blemish import build, weights
-    from blemish.cli import screen
-    from blemish.settings import settings
-
-    entry = _entry(name)
-    parts = {**(entry.parts if entry else {}), **options}
-    for row in weights.table():
-        # The encoder checks the file; here only a long wait is to be shown.
-        here = (settings().cache / "weights" / row.name / row.file).is_file()
-        named = [part for part in parts.values() if isinstance(part, str)]
-        if row.name in named and not here:
-            with screen.progress(f"Fetching {row.name}", "B") as update:
-                weights.pull(row.name, update)
-    return build.load(
-        name if entry else Path(name), device=device, dtype=dtype, seed=seed, **options
-    )
-
-
-def _fitted(
-    detector: Detector, normal: Sequence[str] | None, items: Sequence[Item], class_name: str
-) -> Detector:
-    from blemish import registry
-    from blemish.cli import screen
-    from blemish.runs import sources
-
-    if detector.calibration is not None:
-        return detector
-    if normal:
-        with screen.waiting("Learning what good parts look like"):
-            return detector.fit(sources.references(normal, class_name))
-    if registry.detector(detector.name).needs == "folder":
-        with screen.waiting(f"Comparing {len(items)} pictures with each other"):
-            return detector.fit(_readable(items, class_name, getattr(detector, "most", None)))
-    return detector
-
-
-def _readable(items: Sequence[Item], class_name: str, most: int | None) -> list[Sample]:
-    """The pictures of a folder but the broken ones, which the run reports.
-
-    Of more than a detector takes, some are read: a folder of photos may not fit into the memory.
-    """
-    from blemish.images import read_image
-    from blemish.types import Sample
-
-    samples: dict[str, Sample] = {}
-    for item in sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest()):
-        if len(samples) == most:
-            break
-        try:
-            samples[item.id] = Sample(read_image(item.path), class_name, id=item.id)
-        except ImageError:
-            continue
-    return [samples[item.id] for item in items if item.id in samples]
-
-
-def run(
-    detector: Detector, items: Sequence[Item], out: Path, class_name: str, maps: bool = False
-) -> RunSummary:
+def run(ready: Prepared, out: Path, maps: bool = False) -> RunSummary:
     """Inspect into a folder, with a bar to look at; leave with 130 where a person stops it."""
     from blemish.cli import screen
     from blemish.runs.run import inspect
+    from blemish.runs.sources import called
 
     done = 0
     try:
@@ -236,18 +144,19 @@ def run(
                 update(now, total)
 
             return inspect(
-                detector,
-                items,
+                ready.detector,
+                ready.items,
                 out,
-                class_name=class_name,
+                context=ready.context,
                 keep_maps=maps,
                 command=shlex.join(["blemish", *sys.argv[1:]]),
                 on_progress=count,
             )
     except KeyboardInterrupt:
+        everything = called(len(ready.items), [item.modality for item in ready.items])
         typer.echo(
-            f"Stopped. {done} of {len(items)} pictures are done and kept in {out}; the same "
-            "command goes on from there.",
+            f"Stopped. {done} of {everything} are done and kept in {out}; the same command goes on "
+            "from there.",
             err=True,
         )
         raise typer.Exit(130) from None

@@ -61,22 +61,26 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _where(row: dict[str, Any]) -> str:
-    """The positions of the regions, most anomalous first, each once."""
+    """Where in a recording; else the positions of the regions, most anomalous first, each once."""
+    if "where" in row:
+        return str(row["where"])
     places = list(dict.fromkeys(region["position"] for region in row["regions"]))
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return ", ".join(places[:3]) + more
 
 
 def _totals(summary: RunSummary) -> str:
+    from blemish.runs.sources import called
+
     counts = {name: n for name, n in summary.counts.items() if n}
     total = len(summary.rows)
-    text = f"{total} picture{'s' * (total != 1)}: " + ", ".join(
+    text = f"{called(total, [row.get('modality') for row in summary.rows])}: " + ", ".join(
         f"[{screen.COLOURS[name]}]{n} {name}[/]" for name, n in counts.items()
     )
     new = total - summary.kept
     if summary.kept:
         text += f"; {summary.kept} from an earlier start"
     if new:
-        text += f"; {summary.seconds:.1f} s, {summary.seconds / new:.2f} s a picture"
+        text += f"; {summary.seconds:.1f} s, {summary.seconds / new:.2f} s each"
         text += f" for {new} new" if summary.kept else ""
     return text

@@ -86,6 +86,11 @@ class Plotter:
         self._series = series
         self._layout = layout
         self._bare = bare
+        # What lies beyond is drawn along the edge: left out, it would look like no value at all.
+        self._edges = {
+            name: (low + (high - low) / layout.height, high - (high - low) / layout.height)
+            for name, (low, high) in scale.items()
+        }
         # Matplotlib as it comes, whatever the user's own settings are.
         with extra("matplotlib.style").context("default", after_reset=True), _steady():
             size = layout.width / _DPI, layout.height / _DPI
@@ -151,7 +156,8 @@ class Plotter:
             if not self._bare:
                 self._mark_time(start, end)
             for name, (axes, line, alone) in self._panels.items():
-                x, y = decimated(place, series.channels[name][rows], far, columns)
+                values = np.clip(series.channels[name][rows], *self._edges[name])
+                x, y = decimated(place, values, far, columns)
                 line.set_data(x, y)
                 single = _alone(y)
                 alone.set_data(x[single], y[single])

@@ -31,11 +31,17 @@ class Carried:
             the recording.
         views: the views that are kept to be shown, each (H, W, 3) uint8 RGB, in their own order.
         names: what a person calls each of them, such as "12.5 s" or "from the left".
+        shown: which of them to show first: where the most anomalous sample has its most anomalous
+            region.
+        where: in words where something was found, such as "from 12.0 s to 14.5 s"; empty where
+            nothing was, or where the place is all there is to say.
     """
 
     inspection: Inspection
     views: tuple[Image, ...]
     names: tuple[str, ...]
+    shown: int = 0
+    where: str = ""
 
 
 class Recording(Protocol):
@@ -103,12 +109,17 @@ def combine(item_id: str, judged: Iterable[Judged]) -> Carried:
             heapreplace(kept, one)
     if not kept:
         raise InputError(f"{item_id} has no view to look at.")
-    worst = max(kept).judged[1]
+    most = max(kept)
+    worst = most.judged[1]
     kept.sort(key=lambda one: one.place)
     whole = all(found.maps for _, found in (one.judged for one in kept))
-    regions, start = [], 0
+    regions, start, shown = [], 0, 0
     for one in kept:
         sample, found = one.judged
+        if one is most:
+            shown = (
+                start + max(found.regions, key=lambda r: r.score).view if found.regions else start
+            )
         regions += [replace(region, view=start + region.view) for region in found.regions]
         start += len(sample.images)
     regions.sort(key=lambda region: -region.score)
@@ -119,13 +130,15 @@ def combine(item_id: str, judged: Iterable[Judged]) -> Carried:
         regions=tuple(replace(r, label=i) for i, r in enumerate(regions, 1)),
         evidence={
             "samples": count,
-            "kept": [{"sample": o.place, **o.judged[1].evidence} for o in kept],
+            "kept": [
+                {"sample": o.place, "id": o.judged[0].id, **o.judged[1].evidence} for o in kept
+            ],
         },
         usage=usage,
     )
     views = tuple(view for one in kept for view in one.judged[0].images)
     names = tuple(one.judged[0].id for one in kept for _ in one.judged[0].images)
-    return Carried(inspection, views, names)
+    return Carried(inspection, views, names, shown)
 
 
 def _sum(first: Usage, second: Usage) -> Usage:

@@ -53,8 +53,9 @@ class SeriesOptions(BaseModel):
         width: of a plot in pixels.
         height: of a plot in pixels.
         limits: by channel, the values at the bottom and the top of its panel; the series' own
-            lowest and highest where they are not given. Plots of two files can be held against
-            each other only with the same limits (`about["limits"]` of the first).
+            lowest and highest where they are not given; what lies beyond is drawn along the edge.
+            Plots of two files can be held against each other only with the same limits
+            (`about["limits"]` of the first).
         bare: draw the lines alone, without numbers, names and grid, for a detector that compares
             pictures and would take another hour for an anomaly.
     """
@@ -196,14 +197,14 @@ class _TimeSeries:
         carried = combine(self._id, noted())
         whole = carried.inspection
         spans = highest(parts)
-        words = whole.explanation
+        words, where = whole.explanation, ""
         if whole.verdict != "normal":
             high = [(start, end) for start, end, score in spans if score >= 0.5]
             plots = verdicts[whole.verdict]
             where = in_words(high or [(plot.start, plot.end) for plot in plots], self._say)
             words = f"{words} {'Found' if whole.verdict == 'anomalous' else 'Unsure'} {where}."
         found = replace(whole, spans=spans, explanation=words.strip())
-        return replace(carried, inspection=found)
+        return replace(carried, inspection=found, where=where)
 
     def _part(
         self, plot: _Plot, found: Inspection

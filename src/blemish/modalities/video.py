@@ -200,7 +200,7 @@ class _Video:
         edges = [*self._times, max(self._end, self._times[-1])]
         if edges[-1] == edges[-2]:  # A file of one frame that says nothing of its duration.
             edges[-1] += self._options.every
-        words = whole.explanation
+        words, where = whole.explanation, ""
         if whole.verdict != "normal":
             stretches = ((edges[r[0]], edges[r[-1] + 1]) for r in verdicts[whole.verdict])
             where = in_words(stretches, lambda time: f"{time:.1f} s")
@@ -208,4 +208,5 @@ class _Video:
         if self._cut:
             words += f" Nothing was looked at from {self._end:.1f} s on."
         spans = merged(edges, [scores.get(i, 0.0) for i in range(len(self._times))])
-        return replace(carried, inspection=replace(whole, spans=spans, explanation=words.strip()))
+        found = replace(whole, spans=spans, explanation=words.strip())
+        return replace(carried, inspection=found, where=where)

@@ -38,7 +38,8 @@ class Card:
 
     Attributes:
         inspection: as in a line of inspections.jsonl: "id", "verdict", "reason", "decided_by",
-            "score" (None where nothing could score it), "explanation" and perhaps "evidence".
+            "score" (None where nothing could score it), "explanation" and perhaps "evidence", and
+            of a recording "where" in it something was found.
         image: (H, W, 3) uint8 RGB, the picture that was inspected.
         scores: (h, w) float32 calibrated map in [0, 1], 0.5 at the operating point, stretched
             over the picture; None where there is none.
@@ -57,7 +58,7 @@ def table_row(card: Card, key: str) -> str:
     """The table row of a card. `data-value` is what a column sorts by."""
     found = card.inspection
     name, score = escape(found["id"]), found["score"]
-    position = card.regions[0].position if card.regions else ""
+    position = found.get("where") or (card.regions[0].position if card.regions else "")
     rank = list(SIGNS).index(found["verdict"])
     small = Pillow.fromarray(card.image)
     small.thumbnail((_THUMB, _THUMB))

@@ -1,12 +1,12 @@
 """What was found, in the formats of labelling tools: drafts for a person to correct.
 
-Every function takes rows of inspections.jsonl without failures, and the sizes of their pictures:
-(height, width) in pixels, as a viewer shows them. Only regions of the first view are written.
+Every function takes rows of inspections.jsonl without failures, of pictures; `drafts` turns those
+of recordings into such. Only regions of the first view are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -37,6 +37,26 @@ scratch one pixel wide its two sides; on large pictures by this share of the lon
 pixels of the screen, because a person cannot move hundreds of corners."""
 
 
+def drafts(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of pictures as they are, and a row for each kept view of a recording.
+
+    A view's id is the path of its picture below the run's folder. Its verdict is the recording's.
+    """
+    for row in rows:
+        if "modality" not in row:
+            yield row
+            continue
+        for view, name in enumerate(row["pictures"]):
+            marked = [{**r, "view": 0} for r in row["regions"] if r["view"] == view]
+            yield {
+                "id": name,
+                "verdict": row["verdict"],
+                "score": max((region["score"] for region in marked), default=None),
+                "regions": marked,
+                "sizes": [row["sizes"][view]],
+            }
+
+
 def mask_names(ids: Iterable[str]) -> dict[str, str]:
     """A relative path, with "/" between folders, for the mask of each picture.
 
@@ -64,23 +84,15 @@ def mask_names(ids: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def mask(row: Row, size: Size) -> NDArray[np.uint8]:
-    """All regions of a picture as one mask.
-
-    Args:
-        row: of the picture.
-        size: (height, width) of it.
-
-    Returns:
-        (H, W) uint8: 255 where a region is, else 0.
-    """
-    marked = np.zeros(size, np.bool_)
+def mask(row: Row) -> NDArray[np.uint8]:
+    """All regions of a picture as one mask, (H, W) uint8: 255 where a region is, else 0."""
+    marked = np.zeros(_size(row), np.bool_)
     for region in _regions(row):
         marked |= rle.decode(region["mask"])
     return np.where(marked, np.uint8(255), np.uint8(0))
 
 
-def coco(rows: Iterable[Row], sizes: Mapping[str, Size], made_by: str = "") -> dict[str, Any]:
+def coco(rows: Iterable[Row], made_by: str = "") -> dict[str, Any]:
     """A COCO data set: each region is an annotation with its score.
 
     Segmentations are compressed run-length encodings even of single objects, because polygons have
@@ -88,13 +100,12 @@ def coco(rows: Iterable[Row], sizes: Mapping[str, Size], made_by: str = "") -> d
 
     Args:
         rows: of the pictures.
-        sizes: (height, width) of each picture, by id.
         made_by: the detector, for the description.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, row in enumerate(rows, 1):
-        height, width = sizes[row["id"]]
+        height, width = _size(row)
         images.append({"id": number, "file_name": row["id"], "width": width, "height": height})
         for region in _regions(row):
             x0, y0, x1, y1 = region["box"]
@@ -120,7 +131,7 @@ def coco(rows: Iterable[Row], sizes: Mapping[str, Size], made_by: str = "") -> d
 
 
 def label_studio(
-    rows: Iterable[Row], sizes: Mapping[str, Size], *, image_root: str, model_version: str
+    rows: Iterable[Row], *, image_root: str | Callable[[str], str], model_version: str
 ) -> list[dict[str, Any]]:
     """Label Studio's tasks, with what was found as predictions that a person can edit.
 
@@ -130,13 +141,13 @@ def label_studio(
 
     Args:
         rows: of the pictures.
-        sizes: (height, width) of each picture, by id.
-        image_root: what to put in front of a picture's id, percent-encoded, to get its address.
+        image_root: what to put in front of a picture's id, percent-encoded, to get its address; or
+            a function from the id to that.
         model_version: what Label Studio calls who predicted.
     """
     tasks = []
     for number, row in enumerate(rows, 1):
-        size = sizes[row["id"]]
+        size = _size(row)
         prediction: dict[str, Any] = {
             "model_version": model_version,
             "result": [
@@ -157,7 +168,8 @@ def label_studio(
         }
         if row["score"] is not None:
             prediction["score"] = row["score"]
-        shown = {"image": image_root + quote(row["id"]), "verdict": row["verdict"]}
+        root = image_root if isinstance(image_root, str) else image_root(row["id"])
+        shown = {"image": root + quote(row["id"]), "verdict": row["verdict"]}
         tasks.append({"data": shown, "predictions": [prediction]})
     return tasks
 
@@ -200,6 +212,12 @@ def _polygons(region: Row, size: Size) -> Iterator[list[list[float]]]:
     for corners in outline(inside, max(_FINEST, max(size) * _SHARE)):
         percent = np.add(corners, (x0, y0)) * (100 / width, 100 / height)
         yield percent.round(4).tolist()
+
+
+def _size(row: Row) -> Size:
+    """(height, width) in pixels, as a viewer shows the picture."""
+    height, width = row["sizes"][0]
+    return height, width
 
 
 def _regions(row: Row) -> Sequence[Row]:

@@ -3,6 +3,7 @@
 run.json            what was run, with what, how it went
 inspections.jsonl   one line an image (inspections.schema.json beside this file)
 overlays/  maps/    pictures with what was found drawn in; raw anomaly maps, if asked for
+views/  points/     of recordings: the views that say most; point clouds coloured by their scores
 report.html         all of it for a person
 """
 
@@ -21,8 +22,9 @@ from blemish.errors import OutputError, SavedError
 FORMAT = 1
 """Of run.json and of the rows; goes up when an older reader would misread them."""
 ROWS, RECORD, REPORT = "inspections.jsonl", "run.json", "report.html"
-OVERLAYS, MAPS, HEAT = "overlays", "maps", "heat"
+OVERLAYS, MAPS, HEAT, VIEWS, POINTS = "overlays", "maps", "heat", "views", "points"
 _LOCK = ".lock"
+_NAMES = (ROWS, REPORT, OVERLAYS, MAPS, HEAT, VIEWS, POINTS)
 
 Row = dict[str, Any]
 """One line of inspections.jsonl: an inspection, or a failure, which has "error"."""
@@ -53,7 +55,7 @@ def opened(out: Path) -> Iterator[Path]:
                     "another folder."
                 )
         if not (out / RECORD).exists():
-            others = [n for n in (ROWS, REPORT, OVERLAYS, MAPS, HEAT) if (out / n).exists()]
+            others = [n for n in _NAMES if (out / n).exists()]
             if others:
                 raise OutputError(
                     f"{out} holds {', '.join(others)}, but no {RECORD} that says of what run. "

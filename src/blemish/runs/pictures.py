@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import numpy as np
 import PIL.Image
 
 from blemish.calibration import Calibration
+from blemish.modalities.point_cloud import Cloud, write_ply
+from blemish.modalities.recording import Carried, Recording
 from blemish.report.overlay import overlay
 from blemish.runs import rows
-from blemish.runs.folder import HEAT, MAPS, OVERLAYS, Row, writing
+from blemish.runs.context import Context
+from blemish.runs.folder import HEAT, MAPS, OVERLAYS, POINTS, VIEWS, Row, writing
 from blemish.runs.sources import Item
 from blemish.types import AnomalyMap, Image, Inspection, Region, Sample
 
@@ -37,23 +40,64 @@ class Drawing:
         overlays: draw what was found.
         keep_maps: write raw maps.
         labels: the truth, by id, where it is known.
+        context: what is known of the items.
     """
 
     out: Path
     calibration: Calibration | None
-    overlays: bool
-    keep_maps: bool
-    labels: Mapping[str, str]
+    overlays: bool = True
+    keep_maps: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    context: Context = field(default_factory=Context)
 
     def inspection(self, item: Item, sha256: str, sample: Sample, result: Inspection) -> Row:
-        """Write overlay and map of an inspection, and return its row.
+        """Write overlay and map of a picture, and return its row.
 
         Raises:
             OutputError: a file cannot be written.
         """
         begun = time.perf_counter()
+        extra = self._written(item, sample.images, 0, result)
+        return self._timed(rows.inspection_row(item, sha256, sample.images, result, extra), begun)
+
+    def recording(self, item: Item, sha256: str, recording: Recording, carried: Carried) -> Row:
+        """Write overlay, maps, views and points of a recording, and return its row.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        begun = time.perf_counter()
+        result, shown, where = carried.inspection, carried.shown, carried.where
+        name = carried.names[shown]
+        if result.verdict != "normal" and not where:
+            where = f"in {name}"
+            words = f"{result.explanation} Most anomalous {where}."
+            result = replace(result, explanation=words.strip())
+        extra = {
+            "modality": recording.modality,
+            "about": recording.about,
+            "where": where,
+            "spans": result.spans,
+            "points": None,
+            "views": carried.names,
+            "pictures": self._views(item, carried.views) if self.overlays else [],
+            "shown": shown,
+            **self._written(item, carried.views, shown, result, name),
+        }
+        if isinstance(recording, Cloud) and result.points is not None:
+            extra["points"] = f"{POINTS}/{rows.file_name(item.id)}.ply"
+            with writing(self.out / POINTS):
+                (self.out / POINTS).mkdir(exist_ok=True)
+            write_ply(self.out / str(extra["points"]), recording.points, result.points)
+        return self._timed(rows.inspection_row(item, sha256, carried.views, result, extra), begun)
+
+    def _written(
+        self, item: Item, views: Sequence[Image], shown: int, result: Inspection, called: str = ""
+    ) -> dict[str, Any]:
+        """Write overlay and maps, and return the fields that name them, and what is known."""
         name = rows.file_name(item.id)
-        extra: dict[str, object] = {
+        extra: dict[str, Any] = {
+            "told": self.context.told(item),
             "overlay": f"{OVERLAYS}/{name}.jpg" if self.overlays else None,
         }
         if item.id in self.labels:
@@ -63,14 +107,35 @@ class Drawing:
         if extra.get("map"):
             write_maps(self.out / MAPS / f"{name}.tiff", result.maps)
         if self.overlays:
-            small = write_heat(self.out, item.id, result.maps[0]) if result.maps else None
+            small = write_heat(self.out, item.id, result.maps[shown]) if result.maps else None
             heat = painted(small, self.calibration or point_of(result.evidence))
-            caption = _caption(result.verdict, result.score)
+            caption = ", ".join(filter(None, (_caption(result.verdict, result.score), called)))
             path = self.out / OVERLAYS / f"{name}.jpg"
-            write_overlay(path, sample.image, heat, result.regions, caption)
-        row = rows.inspection_row(item, sha256, sample.images, result, extra)
+            write_overlay(path, views[shown], heat, in_view(result.regions, shown), caption)
+        return extra
+
+    def _views(self, item: Item, views: Sequence[Image]) -> list[str]:
+        """Write the views of a recording, and return their paths below the run's folder."""
+        name = f"{VIEWS}/{rows.file_name(item.id)}"
+        # Lines and edges of drawn views would be smeared; frames of videos are large.
+        ending = "jpg" if item.modality == "video" else "png"
+        with writing(self.out / name):
+            (self.out / name).mkdir(parents=True, exist_ok=True)
+            for old in (self.out / name).iterdir():
+                old.unlink()
+            names = [f"{name}/{number}.{ending}" for number in range(1, len(views) + 1)]
+            for one, view in zip(names, views, strict=True):
+                PIL.Image.fromarray(view).save(self.out / one, quality=95, subsampling=0)
+        return names
+
+    def _timed(self, row: Row, begun: float) -> Row:
         row["usage"]["seconds"]["write"] = time.perf_counter() - begun
         return row
+
+
+def in_view(regions: Sequence[Region], view: int) -> list[Region]:
+    """The regions of one view."""
+    return [region for region in regions if region.view == view]
 
 
 def redraw(out: Path, row: Row, image: Image, point: Calibration) -> None:
@@ -84,7 +149,7 @@ def redraw(out: Path, row: Row, image: Image, point: Calibration) -> None:
     """
     heat = painted(read_heat(out, row["id"]), point)
     caption = _caption(row["verdict"], row["score"])
-    write_overlay(out / row["overlay"], image, heat, rows.regions_of(row), caption)
+    write_overlay(out / row["overlay"], image, heat, in_view(rows.regions_of(row), 0), caption)
 
 
 def write_heat(out: Path, item_id: str, raw: AnomalyMap) -> AnomalyMap:
@@ -112,7 +177,8 @@ def read_heat(out: Path, item_id: str) -> AnomalyMap | None:
 
 def point_of(evidence: Mapping[str, Any]) -> Point:
     """The operating point that the evidence of an uncalibrated detector names."""
-    named = evidence.get("operating_point")
+    kept = evidence.get("kept") or [{}]  # views of a recording, all with the same one
+    named = evidence.get("operating_point", kept[0].get("operating_point"))
     return named if isinstance(named, float) and 0 < named < 1 else None
 
 
@@ -129,7 +195,7 @@ def write_overlay(
     path: Path, image: Image, heat: AnomalyMap | None, regions: Sequence[Region], caption: str
 ) -> None:
     """Draw what was found on a picture and write it as JPEG."""
-    drawn = overlay(image, heat, [r for r in regions if r.view == 0], caption)
+    drawn = overlay(image, heat, regions, caption)
     with writing(path.parent):
         path.parent.mkdir(exist_ok=True)
         # Whole colour resolution: thin outlines would lose theirs.

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from blemish.errors import BlemishError, OptionError
 from blemish.images import decode_image, read_bytes
+from blemish.runs.context import Context
 from blemish.runs.sources import Item
-from blemish.types import Domain, Failure, Sample
+from blemish.types import Failure, Sample
 
 BATCH = 8
 PIXELS = 48_000_000
@@ -39,9 +40,7 @@ class Read:
     seconds: float
 
 
-def batches(
-    items: Sequence[Item], class_name: str, domain: Domain = "industrial", most: int = BATCH
-) -> Iterator[list[Read]]:
+def batches(items: Sequence[Item], context: Context, most: int = BATCH) -> Iterator[list[Read]]:
     """Read pictures in order, a few ahead in a thread, in batches of at most so many."""
     with ThreadPoolExecutor(1, "read") as pool:
         waiting: deque[Future[Read]] = deque()
@@ -51,7 +50,7 @@ def batches(
             pixels = 0
             for _ in items:
                 while len(waiting) < _AHEAD and (item := next(left, None)):
-                    waiting.append(pool.submit(_read, item, class_name, domain))
+                    waiting.append(pool.submit(_read, item, context))
                 batch.append(waiting.popleft().result())
                 sample = batch[-1].sample
                 pixels += sample.image.size // 3 if isinstance(sample, Sample) else 0
@@ -85,7 +84,7 @@ def failure(item_id: str, error: Exception, size: str = "") -> Failure:
     return Failure(item_id, name, text)
 
 
-def _read(item: Item, class_name: str, domain: Domain) -> Read:
+def _read(item: Item, context: Context) -> Read:
     begun = time.perf_counter()
     sha256 = ""
     sample: Sample | Failure
@@ -93,7 +92,7 @@ def _read(item: Item, class_name: str, domain: Domain) -> Read:
         data = read_bytes(item.path)
         sha256 = hashlib.sha256(data).hexdigest()
         image = decode_image(data, str(item.path))
-        sample = Sample(image, class_name, domain=domain, id=item.id)
+        sample = context.sample(image, item.id)
     except OptionError:  # a setting that no picture could be read with
         raise
     except Exception as error:

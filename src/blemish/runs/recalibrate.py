@@ -74,12 +74,18 @@ def move(path: Path, false_alarms: float) -> Moved:
         false_alarms: the new target, in (0, 0.5].
 
     Raises:
-        InputError: the folder holds neither.
+        InputError: the folder holds neither, or a run with recordings.
         OptionError: the target is no such share.
         SavedError: the folder is damaged, or was not decided by a calibration.
         OutputError: it cannot be written.
     """
     if folder.is_run(path):
+        if any("modality" in row for row in folder.read_rows(path)[0]):
+            raise InputError(
+                f"{path} holds recordings, whose scores in time or of points cannot be moved. "
+                "Repeat its `blemish inspect` command with --false-alarms; pictures are then "
+                "moved, and recordings inspected again."
+            )
         return _move_run(path, false_alarms)
     if (path / _DETECTOR).is_file():
         return _move_detector(path / _DETECTOR, false_alarms)
@@ -90,7 +96,10 @@ def move(path: Path, false_alarms: float) -> Moved:
 
 
 def agree(out: Path, fingerprint: str, false_alarms: float) -> None:
-    """Move the operating point of a run that is about to go on, if another one is wanted now."""
+    """Move the operating point of a run that is about to go on, if another one is wanted now.
+
+    Recordings are left out: the run inspects them again.
+    """
     record = folder.read_record(out) if folder.is_run(out) else None
     if record is None or record["detector"]["fingerprint"] != fingerprint:
         return
@@ -120,7 +129,8 @@ def _move_run(out: Path, false_alarms: float) -> Moved:
             raise SavedError(f"{out} was not decided by a calibration; there is nothing to move.")
         before = Calibration.from_json(record["calibration"])
         after = before.moved(false_alarms)
-        found, damaged = folder.read_rows(out)
+        everything, damaged = folder.read_rows(out)
+        found = [row for row in everything if "modality" not in row]
         moved = [_judged(out, row, after) for row in found]
         record["calibration"] = after.to_json()
         # Until all is done the record says so: a run does not go on with half of its rows moved.

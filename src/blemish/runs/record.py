@@ -15,9 +15,9 @@ from typing import Any
 from blemish import weights
 from blemish.calibration import Calibration
 from blemish.errors import ImageError, OutputError, SavedError
-from blemish.images import content_hash
 from blemish.runs import folder, rows
 from blemish.runs import report as report_page
+from blemish.runs.context import Context
 from blemish.runs.folder import Row
 from blemish.runs.sources import Item
 from blemish.types import Detector
@@ -79,11 +79,12 @@ def finish(
 
 
 def resume(
-    detector: Detector, items: Sequence[Item], out: Path, keep_maps: bool
+    detector: Detector, items: Sequence[Item], out: Path, keep_maps: bool, context: Context
 ) -> tuple[Detector, dict[str, Row]]:
     """The detector at the operating point of the run that `out` holds, and the rows that stay.
 
-    Rows stay where the picture's content is unchanged, and where the picture was not asked for.
+    Rows stay where content and context of the picture are unchanged, and where it was not asked
+    for.
 
     Raises:
         OutputError: it is the run of another detector.
@@ -109,7 +110,13 @@ def resume(
     found, damaged = folder.read_rows(out)
     by_id = {item.id: item for item in items}
     good = [row for row in found if "error" not in row]
-    keep = {r["id"]: r for r in good if _still_true(r, by_id.get(r["id"]), out, keep_maps)}
+    before = {"class_name": record.get("class_name")}
+    keep = {}
+    for row in good:
+        item = by_id.get(row["id"])
+        same = item is None or row.get("told", before) == rows.plain(context.told(item))
+        if same and _still_true(row, item, out, keep_maps):
+            keep[row["id"]] = row
     if damaged or len(keep) < len(found):
         folder.write_rows(out, list(keep.values()))
     return detector, keep
@@ -122,6 +129,6 @@ def _still_true(row: Row, item: Item | None, out: Path, keep_maps: bool) -> bool
     if keep_maps and not ("map" in row and (row["map"] is None or (out / row["map"]).is_file())):
         return False
     try:
-        return bool(row["sha256"] == content_hash(item.path))
+        return bool(row["sha256"] == item.sha256())
     except ImageError:
         return False

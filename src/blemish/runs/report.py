@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from blemish.images import decode_image, read_bytes, read_image
 from blemish.report.html import Card, write_report
 from blemish.runs import pictures, rows
 from blemish.runs.folder import REPORT, Row
+from blemish.runs.sources import called
 from blemish.types import Failure, Image
 
 
@@ -33,13 +35,26 @@ def write(out: Path, record: Mapping[str, Any], everything: Sequence[Row]) -> No
     values = record.get("calibration")
     point = Calibration.from_json(values) if values else None
     name = record.get("class_name", "object")
-    count = f"{len(everything)} picture{'s' * (len(everything) != 1)}"
+    count = called(len(everything), [row.get("modality") for row in everything])
     write_report(
         out / REPORT,
         title=f"Inspection of {count}" + (f": {name}" if name != "object" else ""),
         rows=_cards(out, everything, point),
         summary=_summary(record, point),
     )
+
+
+def shown(out: Path, row: Row) -> Image:
+    """What a row is shown by, (H, W, 3) uint8 RGB: the picture, or the view that says most.
+
+    Raises:
+        ImageError: it is not there any more, or has another content now.
+    """
+    if "modality" not in row:
+        return original(row)
+    if not row["pictures"]:
+        raise ImageError(f"The views of {row['path']} were not kept.")
+    return read_image(out / row["pictures"][row["shown"]])
 
 
 def original(row: Row) -> Image:
@@ -65,7 +80,12 @@ def _cards(
         try:
             here = point or pictures.point_of(row["evidence"])
             heat = pictures.painted(pictures.read_heat(out, row["id"]), here)
-            yield Card(row, original(row), heat, rows.regions_of(row), label)
+            marked = [
+                replace(region, view=0)
+                for region in rows.regions_of(row)
+                if region.view == row.get("shown", 0)
+            ]
+            yield Card(row, shown(out, row), heat, marked, label)
         except ImageError:
             yield Card(row, _overlay(out, row), label=label)
 

@@ -31,7 +31,7 @@ def inspection_row(
         sha256: of its file.
         views: the sample's images, each (H, W, 3) uint8, whose sizes the masks take.
         result: what was found.
-        extra: fields that the run adds: "label", "overlay", "map".
+        extra: fields that the run adds, such as "label", "overlay" and "map".
     """
     row = {
         "id": item.id,
@@ -42,19 +42,22 @@ def inspection_row(
         "raw_score": result.raw_score,
         "decided_by": result.decided_by,
         "reason": result.reason,
+        "sizes": [list(view.shape[:2]) for view in views],
         "regions": [region_row(r, views[r.view].shape[:2], result.maps) for r in result.regions],
         "explanation": result.explanation,
         "evidence": result.evidence,
         "usage": asdict(result.usage),
         **extra,
     }
-    return dict(_plain(row))
+    return dict(plain(row))
 
 
 def failure_row(item: Item, sha256: str, failure: Failure) -> Row:
     """The row of a picture that could not be inspected; `sha256` is "" where it was not read."""
     row = {"id": item.id, "path": str(item.path), "sha256": sha256}
-    return dict(_plain({**row, "error": failure.error, "message": failure.message}))
+    if item.modality:
+        row["modality"] = item.modality
+    return dict(plain({**row, "error": failure.error, "message": failure.message}))
 
 
 def region_row(region: Region, size: tuple[int, ...], maps: Sequence[AnomalyMap]) -> dict[str, Any]:
@@ -126,14 +129,14 @@ def file_name(item_id: str) -> str:
     return f"{plain}-{hashlib.sha256(item_id.encode()).hexdigest()[:6]}"
 
 
-def _plain(value: Any) -> Any:
-    """Any value as JSON can hold it; numbers that are not finite become null."""
+def plain(value: Any) -> Any:
+    """Any value as JSON gives it back; numbers that are not finite become null."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | None) else str(value)

@@ -1,9 +1,10 @@
-"""The one loop: pictures through a detector into a run folder.
+"""The one loop: pictures and recordings through a detector into a run folder.
 
 A thread reads ahead and another writes, so that the detector waits for neither. A row is written
 once, after the files it names, as soon as its picture is judged. A detector that computes here gets
 batches, one after the other. One that mostly waits for an endpoint says so by `at_once`: it gets so
 many pictures at the same time, each by itself, so that none waits for another or fails with it.
+Recordings come after the pictures, one by one.
 """
 
 from __future__ import annotations
@@ -12,34 +13,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
-from blemish.errors import (
-    BudgetError,
-    InputError,
-    MissingExtraError,
-    OptionError,
-    OutputError,
-    ReferencesError,
-    SavedError,
-    WeightsError,
-)
-from blemish.runs import folder, pictures, reading, record, rows
+from blemish.errors import InputError, OutputError
+from blemish.runs import folder, judging, pictures, reading, record, recordings, rows
+from blemish.runs.context import Context
 from blemish.runs.folder import Row
 from blemish.runs.reading import Read
 from blemish.runs.sources import Item
-from blemish.types import Detector, Domain, Failure, Inspection, Sample
-
-_HOPELESS = (
-    BudgetError,
-    MissingExtraError,
-    OptionError,
-    OutputError,
-    ReferencesError,
-    SavedError,
-    WeightsError,
-)
-"""Errors that every other picture would meet as well."""
+from blemish.types import Detector, Failure, Inspection, Sample
 
 Progress = Callable[[int, int], None]
 """Called with pictures done and in all."""
@@ -77,18 +60,18 @@ def inspect(
     items: Sequence[Item],
     out: Path,
     *,
-    class_name: str = "object",
-    domain: Domain = "industrial",
+    context: Context | None = None,
     draw: bool = True,
     keep_maps: bool = False,
     labels: Mapping[str, str] | None = None,
     command: str = "",
     on_progress: Progress = lambda done, total: None,
 ) -> RunSummary:
-    """Inspect pictures and write the results into a run folder.
+    """Inspect pictures and recordings and write the results into a run folder.
 
-    A folder that holds a run of the same detector goes on: pictures whose content was inspected
-    are not inspected again, failures are tried again. Its own operating point stays in force.
+    A folder that holds a run of the same detector goes on: what was inspected with the same content
+    and context is not inspected again, failures are tried again. Its own operating point stays in
+    force.
 
     Args:
         detector: fitted, where it needs to be. Beyond the protocol it may have `at_once`: how many
@@ -96,8 +79,7 @@ def inspect(
             rows are written in the order in which they are done.
         items: what to inspect; see `blemish.runs.sources.find`.
         out: the run folder; made where there is none.
-        class_name: what the parts are called.
-        domain: where the pictures come from.
+        context: what is known of them: what they are called, what normal looks like.
         draw: make overlays and the report, for a person to look at.
         keep_maps: write each raw anomaly map, as float16 TIFF.
         labels: "normal" or "anomalous" for the ids of pictures whose truth is known.
@@ -109,20 +91,25 @@ def inspect(
         OutputError: `out` cannot be written, or holds the run of another detector.
         BlemishError: what no picture could be inspected without is missing, such as weights.
     """
-    out = Path(out)
+    out, context = Path(out), context or Context()
     _refuse_own(items, out)
     with folder.opened(out):
-        detector, done = record.resume(detector, items, out, keep_maps)
+        detector, done = record.resume(detector, items, out, keep_maps, context)
         begun = time.perf_counter()
-        about = record.begin(out, detector, class_name, command)
+        about = record.begin(out, detector, context.class_name, command)
         todo = [item for item in items if item.id not in done]
         kept = ready = len(items) - len(todo)
-        pen = pictures.Drawing(out, detector.calibration, draw, keep_maps, labels or {})
+        pen = pictures.Drawing(out, detector.calibration, draw, keep_maps, labels or {}, context)
         on_progress(kept, len(items))
         at_once: int | None = getattr(detector, "at_once", None)
         most = reading.BATCH if at_once is None else 1
-        batches = reading.batches(todo, class_name, domain, most)
-        for written in _written(detector, batches, pen, at_once or 1):
+        plain = [item for item in todo if item.modality is None]
+        moving = [item for item in todo if item.modality is not None]
+        batches = reading.batches(plain, context, most)
+        for written in chain(
+            _written(detector, batches, pen, at_once or 1),
+            recordings.written(detector, moving, pen),
+        ):
             done.update({row["id"]: row for row in written})
             ready += len(written)
             on_progress(ready, len(items))
@@ -152,7 +139,7 @@ def _written(
 
         def judge(batch: list[Read]) -> Future[list[Row]]:
             samples = [read.sample for read in batch if isinstance(read.sample, Sample)]
-            judged = {result.id: result for result in _judged(detector, samples)}
+            judged = {result.id: result for result in judging.judged(detector, samples)}
             return writer.submit(_write, batch, judged, pen)
 
         under_way: set[Future[Future[list[Row]]]] = set()
@@ -168,25 +155,6 @@ def _written(
         finally:
             for waiting in under_way:
                 waiting.cancel()
-
-
-def _judged(detector: Detector, samples: Sequence[Sample]) -> list[Inspection | Failure]:
-    """Predict; where a batch fails, its samples one by one, so that only the culprit fails."""
-    if not samples:
-        return []
-    try:
-        found = detector.predict(samples)
-        if [result.id for result in found] != [sample.id for sample in samples]:
-            raise RuntimeError(f"{detector.name} gave results that do not belong to its samples")
-        return list(found)
-    except _HOPELESS:
-        raise
-    except Exception as error:
-        # Too little memory comes here as well: one picture is the smallest batch.
-        if len(samples) > 1:
-            return [result for sample in samples for result in _judged(detector, [sample])]
-        height, width = samples[0].image.shape[:2]
-        return [reading.failure(samples[0].id, error, f"{width} x {height} pixels")]
 
 
 def _write(

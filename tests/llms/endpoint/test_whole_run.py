@@ -16,6 +16,7 @@ import blemish
 from blemish.llms.openai_api import OpenAIChat
 from blemish.prompts.gpt4v_ad import question
 from blemish.runs import run, sources
+from blemish.runs.context import Context
 from blemish.synthesis.procedural import make_part
 
 Models = Callable[..., OpenAIChat]
@@ -32,9 +33,8 @@ def inspect(tmp_path: Path) -> Callable[..., Any]:
             "gpt4v-ad", language_model=model, regions="grid", cells=4, **options
         )
         out = tmp_path / f"out of {folder.name}"
-        return run.inspect(
-            detector, sources.find(str(folder)), out, class_name="nut", draw=False
-        ).rows
+        items = sources.find(str(folder))
+        return run.inspect(detector, items, out, context=Context("nut"), draw=False).rows
 
     return rows
 
