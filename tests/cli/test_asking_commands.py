@@ -11,6 +11,7 @@ import pytest
 
 from blemish.cli.asking import language_model
 from blemish.errors import BlemishError, BudgetError, ChatError, OptionError
+from blemish.llms.scripted import Scripted
 from blemish.settings import settings
 from blemish.types import ChatModel, Message
 
@@ -103,3 +104,66 @@ def test_a_model_that_is_not_there_is_refused_in_words(name: str, words: str) ->
     with pytest.raises(BlemishError) as caught:
         named(name)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--llm-option", "seed=1"], "--llm-option came without a language model"),
+        (["--no-cache"], "--no-cache came without a language model"),
+        (["--llm", "scripted:said.json", "--detector", "darkness"], "darkness asks no language"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    blemish: Callable[..., Any], ten: Path, options: list[str], words: str
+) -> None:
+    Path("said.json").write_text("[]")
+    said = blemish("inspect", "parts", *options)
+    assert (said.code, said.out) == (2, "")
+    assert words in said.err
+
+
+def grid(*more: str) -> tuple[str, ...]:
+    Path("said.json").write_text('{"": "No anomalies."}')
+    options = ("--llm", "scripted:said.json", "--option", "regions=grid", "--option", "cells=4")
+    return ("inspect", "parts", "--out", "run", *options, *more)
+
+
+def test_a_spent_budget_keeps_and_shows_what_was_done(
+    blemish: Callable[..., Any], ten: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Scripted.chat
+
+    def chat(self: Scripted, *messages: Any, **how: Any) -> Any:
+        if len(asked) >= 4:
+            raise BudgetError("The budget of 4 calls stops here.")
+        return plain(self, *messages, **how)
+
+    with monkeypatch.context() as spent:
+        spent.setattr(Scripted, "chat", chat)
+        said = blemish(*grid())
+    done = len(Path("run/inspections.jsonl").read_text().splitlines())
+    assert said.code == 3
+    assert f"{done} pictures: {done} normal" in said.out
+    assert "The budget of 4 calls stops here. What was done is kept" in said.err
+    assert Path("run/report.html").is_file()
+    again = blemish(*grid())
+    assert again.code == 0
+    assert f"{done} from an earlier start" in again.out
+
+
+def test_what_fails_alike_is_said_once(
+    blemish: Callable[..., Any], ten: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chat(self: Scripted, *messages: Any, **how: Any) -> Any:
+        raise ChatError("The server hangs.")
+
+    monkeypatch.setattr(Scripted, "chat", chat)
+    said = blemish(*grid())
+    assert said.code == 2
+    assert said.err.count("The server hangs.") == 1
+    assert "10 files, such as " in said.err
+
+
+def test_the_bill_is_shown(blemish: Callable[..., Any], ten: Path, asked: list[Any]) -> None:
+    assert "s each; 10 calls\n" in blemish(*grid("--no-cache")).out

@@ -17,7 +17,7 @@ import pytest
 
 from blemish.detectors._gpt4v_ad_options import GPT4VADOptions
 from blemish.detectors.gpt4v_ad import GPT4VAD
-from blemish.errors import BudgetError, ChatError
+from blemish.errors import AccessError, BudgetError, ChatError
 from blemish.llms.scripted import Scripted
 from blemish.runs import run, sources
 from blemish.types import Inspection, Sample
@@ -123,13 +123,45 @@ def test_a_budget_that_is_used_up_stops_the_run_and_keeps_what_was_paid(
             stopped.wait(20)
             time.sleep(0.05)
 
-    with pytest.raises(BudgetError):
-        run.inspect(asking(stub, pay), sources.find(parts), out)
-    assert sorted(written(out)) == sorted(paid)
+    summary = run.inspect(asking(stub, pay), sources.find(parts), out)
+    assert isinstance(summary.stopped, BudgetError)
+    assert sorted(written(out)) == sorted(paid) == sorted(row["id"] for row in summary.rows)
+    assert summary.report.is_file()
     assert len(paid) < 20
     again = asking(stub, lambda _: None)
     assert run.inspect(again, sources.find(parts), out).kept == len(paid)
     assert sorted(again.seen) == sorted({f"{i}.png" for i in range(24)} - set(paid))
+
+
+@pytest.mark.parametrize("error", [BudgetError, AccessError])
+def test_what_ends_a_run_before_anything_is_done_is_an_error(
+    error: type[ChatError], stub: ModuleType, parts: Path, tmp_path: Path
+) -> None:
+    asked = []
+
+    def refuse(sample: Sample) -> None:
+        asked.append(sample.id)
+        raise error("not with this key")
+
+    with pytest.raises(error, match="not with this key"):
+        run.inspect(asking(stub, refuse), sources.find(parts), tmp_path / "out")
+    assert len(asked) <= AT_ONCE + 1
+
+
+def test_a_detector_is_told_when_a_person_stops(
+    stub: ModuleType, parts: Path, tmp_path: Path
+) -> None:
+    told = []
+
+    def interrupt(sample: Sample) -> None:
+        if sample.id == "10.png":
+            raise KeyboardInterrupt
+
+    detector = asking(stub, interrupt)
+    detector.stop = lambda: told.append(True)
+    with pytest.raises(KeyboardInterrupt):
+        run.inspect(detector, sources.find(parts), tmp_path / "out")
+    assert told == [True]
 
 
 def test_pictures_are_held_only_while_they_are_under_way(

@@ -138,7 +138,7 @@ class _Runner:
         self, detector: Detector, cell: Cell, items: Sequence[Item], on_progress: Progress
     ) -> None:
         dataset = self.plan.datasets[cell.data]
-        one_run.inspect(
+        summary = one_run.inspect(
             detector,
             [Picture(item.id, item.path) for item in items],
             folder.cell_folder(self.out, cell),
@@ -149,6 +149,8 @@ class _Runner:
             command=self.command,
             on_progress=on_progress,
         )
+        if summary.stopped:
+            raise summary.stopped
 
     def _changed(
         self, cell: Cell, items: tuple[Item, ...]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,6 +118,12 @@ def prepare(
     from blemish.cli.preparing import Command, prepared
 
     options = dict(option)
+    idle = {"--llm-option": llm_option, "--no-cache": no_cache, "--cache-only": cache_only}
+    if not llm and (given := [name for name, value in idle.items() if value]):
+        raise OptionError(
+            f"{given[0]} came without a language model. Name one with --llm, such as --llm "
+            "openai:gpt-5, or leave it out."
+        )
     if llm:
         options["language_model"] = asking.language_model(
             llm,
@@ -131,18 +140,12 @@ def prepare(
 def run(ready: Prepared, out: Path, maps: bool = False) -> RunSummary:
     """Inspect into a folder, with a bar to look at; leave with 130 where a person stops it."""
     from blemish.cli import screen
+    from blemish.runs.folder import read_rows
     from blemish.runs.run import inspect
     from blemish.runs.sources import called
 
-    done = 0
     try:
-        with screen.progress("Inspecting") as update:
-
-            def count(now: int, total: int) -> None:
-                nonlocal done
-                done = now
-                update(now, total)
-
+        with interruptible(), screen.progress("Inspecting") as update:
             return inspect(
                 ready.detector,
                 ready.items,
@@ -150,9 +153,12 @@ def run(ready: Prepared, out: Path, maps: bool = False) -> RunSummary:
                 context=ready.context,
                 keep_maps=maps,
                 command=shlex.join(["blemish", *sys.argv[1:]]),
-                on_progress=count,
+                on_progress=update,
             )
     except KeyboardInterrupt:
+        # What was under way has been written after the last progress.
+        there = {row["id"] for row in read_rows(out)[0] if "error" not in row}
+        done = sum(item.id in there for item in ready.items)
         everything = called(len(ready.items), [item.modality for item in ready.items])
         typer.echo(
             f"Stopped. {done} of {everything} are done and kept in {out}; the same command goes on "
@@ -162,9 +168,29 @@ def run(ready: Prepared, out: Path, maps: bool = False) -> RunSummary:
         raise typer.Exit(130) from None
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A first Ctrl-C stops a run in order, which may take a while; a second leaves at once."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+        typer.echo(
+            "Stopping: what is under way is still finished and kept. Ctrl-C again leaves at once.",
+            err=True,
+        )
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def exit_code(summary: RunSummary) -> int:
     """0 where all pictures were inspected, 2 where none was, 3 where some were not."""
     failed = summary.counts["failed"]
     if failed == len(summary.rows):
         return 2
-    return 3 if failed else 0
+    return 3 if failed or summary.stopped else 0

@@ -166,10 +166,23 @@ def _entry(name: str) -> DetectorEntry | None:
 
 def _check(name: str, command: Command) -> None:
     """Refuse, before anything is loaded, what cannot work."""
+    from blemish import registry
+
     entry = _entry(name)
     if command.normal and (entry is None or entry.needs == "folder"):
         what = "is fitted already" if entry is None else "compares the pictures with each other"
         raise OptionError(f"{name} {what} and takes no --normal. Leave --normal out.")
+    asks = entry is None or "language_model" in entry.parts
+    if command.option.get("language_model") and not asks:
+        raise OptionError(
+            f"{name} asks no language model. Leave --llm out, or choose --detector gpt4v-ad or vqa."
+        )
+    source = registry.detectors().get(str(command.option.get("map_source")))
+    if source and source.needs == "references" and entry and not command.normal:
+        raise ReferencesError(
+            f"map_source={source.name} compares parts with good ones, and none came. Add --normal "
+            "with a picture or a folder of good parts."
+        )
     if command.feedback and entry is None:
         raise OptionError(f"{name} is fitted already and takes no --feedback. Leave it out.")
     if entry and entry.needs == "references" and not command.normal:

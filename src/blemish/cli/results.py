@@ -32,13 +32,24 @@ def show(summary: RunSummary) -> None:
 
 
 def show_failures(summary: RunSummary) -> None:
-    """Print, to stderr, why each picture that could not be inspected was not."""
+    """Print, to stderr, why each picture that could not be inspected was not, and why a run ended.
+
+    What went wrong in the same way with several is said once.
+    """
     errors = screen.console(stderr=True)
+    why: dict[str, list[str]] = {}
     for row in summary.rows:
         if "error" in row:
-            errors.print(
-                f"blemish: {row['message']}", style="magenta", markup=False, soft_wrap=True
-            )
+            why.setdefault(row["message"], []).append(row["id"])
+    for message, ids in why.items():
+        if len(ids) > 1:
+            whose = f"{len(ids)} files, such as {ids[0]}: "
+        else:
+            whose = "" if ids[0].rpartition("/")[2] in message else f"{ids[0]}: "
+        errors.print(f"blemish: {whose}{message}", style="magenta", markup=False, soft_wrap=True)
+    if summary.stopped:
+        text = f"blemish: {summary.stopped} What was done is kept; the same command goes on."
+        errors.print(text, style="bold red", markup=False, soft_wrap=True)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -70,6 +81,8 @@ def _where(row: dict[str, Any]) -> str:
 
 
 def _totals(summary: RunSummary) -> str:
+    from blemish.runs.report import spent
+    from blemish.runs.rows import usage
     from blemish.runs.sources import called
 
     counts = {name: n for name, n in summary.counts.items() if n}
@@ -83,4 +96,5 @@ def _totals(summary: RunSummary) -> str:
     if new:
         text += f"; {summary.seconds:.1f} s, {summary.seconds / new:.2f} s each"
         text += f" for {new} new" if summary.kept else ""
-    return text
+    used = usage(summary.rows)
+    return f"{text}; {spent(used)}" if used["model_calls"] else text

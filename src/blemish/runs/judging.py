@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blemish.errors import (
+    AccessError,
     BudgetError,
     MissingExtraError,
     OptionError,
@@ -17,6 +18,7 @@ from blemish.runs import reading
 from blemish.types import Detector, Failure, Inspection, Sample
 
 HOPELESS = (
+    AccessError,
     BudgetError,
     MissingExtraError,
     OptionError,

@@ -106,7 +106,7 @@ def _summary(record: Mapping[str, Any], point: Calibration | None) -> dict[str, 
     if record.get("references"):
         said["Compared with"] = f"{len(record['references'])} pictures"
     if detector.get("language_model"):
-        said["Language model"] = f"{detector['language_model']}: {_spent(record['usage'])}"
+        said["Language model"] = f"{detector['language_model']}: {spent(record['usage'])}"
     if point:
         said["Operating point"] = (
             f"raw score {point.threshold:.4g}, at which {point.false_alarms:.3g} of good parts "
@@ -120,7 +120,7 @@ def _summary(record: Mapping[str, Any], point: Calibration | None) -> dict[str, 
     return said
 
 
-def _spent(usage: Mapping[str, Any]) -> str:
+def spent(usage: Mapping[str, Any]) -> str:
     """What the questions of a run took, in words."""
     calls = usage["model_calls"]
     if not calls:

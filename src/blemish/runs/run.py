@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from blemish.errors import InputError, OutputError
+from blemish.errors import AccessError, BudgetError, ChatError, InputError, OutputError
 from blemish.runs import folder, judging, pictures, reading, record, recordings, rows
 from blemish.runs.context import Context
 from blemish.runs.folder import Row
@@ -34,15 +34,19 @@ class RunSummary:
 
     Attributes:
         out: the run's folder.
-        rows: one for each picture that was asked for, in their order, failures included.
+        rows: one for each picture that was asked for, in their order, failures included; without
+            those that a run did not come to.
         kept: how many of them were there from an earlier start.
         seconds: this start's, from the first picture to the report.
+        stopped: why the run ended before all were done, such as a spent budget; None where it did
+            not.
     """
 
     out: Path
     rows: tuple[Row, ...]
     kept: int
     seconds: float
+    stopped: ChatError | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -89,7 +93,9 @@ def inspect(
     Raises:
         InputError: a picture lies in `out`.
         OutputError: `out` cannot be written, or holds the run of another detector.
-        BlemishError: what no picture could be inspected without is missing, such as weights.
+        BlemishError: what no picture could be inspected without is missing, such as weights. A
+            spent budget or an endpoint that turns everything down is raised where nothing was
+            done; else what was done is kept and shown, and `RunSummary.stopped` says why.
     """
     out, context = Path(out), context or Context()
     _refuse_own(items, out)
@@ -106,17 +112,26 @@ def inspect(
         plain = [item for item in todo if item.modality is None]
         moving = [item for item in todo if item.modality is not None]
         batches = reading.batches(plain, context, most)
-        for written in chain(
-            _written(detector, batches, pen, at_once or 1),
-            recordings.written(detector, moving, pen),
-        ):
-            done.update({row["id"]: row for row in written})
-            ready += len(written)
-            on_progress(ready, len(items))
+        stopped: ChatError | None = None
+        try:
+            for written in chain(
+                _written(detector, batches, pen, at_once or 1),
+                recordings.written(detector, moving, pen),
+            ):
+                done.update({row["id"]: row for row in written})
+                ready += len(written)
+                on_progress(ready, len(items))
+        except (AccessError, BudgetError) as error:
+            # What was under way has been written as well.
+            done.update({row["id"]: row for row in folder.read_rows(out)[0]})
+            if not done:
+                raise
+            stopped = error
         last = {"pictures": len(todo), "seconds": round(time.perf_counter() - begun, 3)}
         record.finish(out, {**about, "last_start": last}, list(done.values()), report=draw)
         seconds = time.perf_counter() - begun
-        return RunSummary(out, tuple(done[item.id] for item in items), kept, seconds)
+        found = tuple(done[item.id] for item in items if item.id in done)
+        return RunSummary(out, found, kept, seconds, stopped)
 
 
 def _refuse_own(items: Sequence[Item], out: Path) -> None:
@@ -152,6 +167,10 @@ def _written(
                         yield judged.result().result()
             for judged in as_completed(under_way):
                 yield judged.result().result()
+        except (KeyboardInterrupt, GeneratorExit):
+            # Only a person ends a model for good: a budget may be raised, and the model go on.
+            getattr(detector, "stop", lambda: None)()
+            raise
         finally:
             for waiting in under_way:
                 waiting.cancel()
