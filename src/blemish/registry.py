@@ -49,7 +49,8 @@ class LanguageModelEntry:
 
     Attributes:
         name: of the kind.
-        target: what makes the model from the part after the colon, as "module:name".
+        target: what makes the model from the part after the colon, as "module:name"; settings
+            are its keyword-only arguments, and are checked against their annotations.
         summary: one line about it.
         local: it runs here, and takes a device and a dtype.
     """
@@ -164,6 +165,21 @@ ENCODERS = (
         name="efficientnet-lite0",
         target="blemish.encoders.efficientnet_lite:EfficientNetLite",
         summary="small ImageNet CNN: the fast alternative",
+    ),
+    EncoderEntry(
+        name="clip-vit-b-16-plus-240",
+        target="blemish.encoders.clip:Clip",
+        summary="CLIP ViT-B/16+ at 240 px, LAION-400M: text beside patches; from the hub",
+    ),
+    EncoderEntry(
+        name="clip-vit-l-14-336",
+        target="blemish.encoders.clip:Clip",
+        summary="CLIP ViT-L/14 at 336 px, OpenAI: text beside patches; from the hub",
+    ),
+    EncoderEntry(
+        name="clip-vit-h-14",
+        target="blemish.encoders.clip:Clip",
+        summary="CLIP ViT-H/14 at 224 px, LAION-2B: text beside patches; from the hub",
     ),
 )
 
