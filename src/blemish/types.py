@@ -179,6 +179,19 @@ class Usage:
     cost: float = 0.0
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; `sum(usages, Usage())` adds up several."""
+        seconds = dict(self.seconds)
+        for stage, spent in other.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
+        return Usage(
+            self.model_calls + other.model_calls,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.cost + other.cost,
+            seconds,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Inspection:

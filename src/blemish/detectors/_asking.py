@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from blemish.errors import BudgetError
-from blemish.types import ChatModel, Message, Reply, Usage
+from blemish.types import ChatModel, Message, Reply
 
 Result = TypeVar("Result")
 
@@ -73,19 +73,4 @@ def _taken(model: ChatModel) -> int | None:
 def _ask(model: ChatModel, call: Call) -> Reply:
     return model.chat(
         call.messages, schema=call.schema, logprobs=call.logprobs, attempt=call.attempt
-    )
-
-
-def total(usages: Sequence[Usage]) -> Usage:
-    """Calls, tokens, money and seconds of several usages together."""
-    seconds: dict[str, float] = {}
-    for usage in usages:
-        for stage, spent in usage.seconds.items():
-            seconds[stage] = seconds.get(stage, 0.0) + spent
-    return Usage(
-        model_calls=sum(u.model_calls for u in usages),
-        tokens_in=sum(u.tokens_in for u in usages),
-        tokens_out=sum(u.tokens_out for u in usages),
-        cost=sum(u.cost for u in usages),
-        seconds=seconds,
     )

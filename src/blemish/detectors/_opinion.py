@@ -17,7 +17,7 @@ from blemish.places import position_of
 from blemish.prompts.answers import Problem
 from blemish.prompts.gpt4v_ad import Answer
 from blemish.regions.division import fill
-from blemish.types import AnomalyMap, Region, Verdict
+from blemish.types import AnomalyMap, Mask, Region, Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,13 +141,17 @@ def marked(
     places = []
     for region, score in found:
         mask = labels == region
-        if verdict_of(score) == "normal" or not mask.any():
-            continue
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        x0, y0, x1, y1 = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-        box = (int(x0), int(y0), int(x1), int(y1))
-        places.append(Region(1, box, mask[y0:y1, x0:x1], score, position_of(mask), number))
+        if verdict_of(score) != "normal" and mask.any():
+            places.append(place(mask, score, number))
     return tuple(places)
+
+
+def place(mask: Mask, score: float, view: int, label: int = 1) -> Region:
+    """A mask (H, W) bool of a view, which marks some pixel, as a region."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    x0, y0, x1, y1 = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    box = (int(x0), int(y0), int(x1), int(y1))
+    return Region(label, box, mask[y0:y1, x0:x1], score, position_of(mask), view)
 
 
 def _told(

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from blemish.detectors._asking import total
-from blemish.detectors._opinion import calibrated
+from blemish.detectors._opinion import calibrated, place
 from blemish.detectors._vqa_question import Question
 from blemish.detectors._vqa_rounds import Conclusion, Round, conclude
-from blemish.places import POSITIONS, position_of
-from blemish.types import AnomalyMap, Inspection, Mask, Region, Sample
+from blemish.places import POSITIONS
+from blemish.types import AnomalyMap, Inspection, Mask, Region, Sample, Usage
 
 
 def inspection(
@@ -41,12 +40,12 @@ def inspection(
     score = None if found.score is None else calibrated(found.score, threshold)
     masks = () if found.verdict == "normal" else _masks(sample, asked, found)
     regions = tuple(
-        _region(number, mask, view, score or 0.0)
+        place(mask, score, view, number)
         for number, (view, mask) in enumerate(masks, 1)
         if score is not None
     )
     replies = [one.reply for talk in talks for one in talk]
-    usage = total([reply.usage for reply in replies])
+    usage = sum((reply.usage for reply in replies), Usage())
     return Inspection(
         id=sample.id,
         verdict=found.verdict,
@@ -93,12 +92,6 @@ def _masks(sample: Sample, asked: Question, found: Conclusion) -> list[tuple[int
             cells = rows[:, None] * 3 + columns
             masks += [(view, cells == POSITIONS.index(place)) for place in found.places]
     return [(view, mask) for view, mask in masks if mask.any()]
-
-
-def _region(number: int, mask: Mask, view: int, score: float) -> Region:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    return Region(number, (x0, y0, x1, y1), mask[y0:y1, x0:x1], score, position_of(mask), view)
 
 
 def _maps(sample: Sample, regions: Sequence[Region], score: float) -> tuple[AnomalyMap, ...]:

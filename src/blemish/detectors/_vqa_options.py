@@ -7,21 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from blemish.errors import InputError
-from blemish.prompts import standards
+from blemish.prompts import standards, vqa
 from blemish.types import Sample
-
-Task = Literal[
-    "auto",
-    "industrial",
-    "industrial-localisation",
-    "point-cloud",
-    "logical",
-    "medical",
-    "medical-localisation",
-    "pedestrian",
-    "traffic",
-    "time-series",
-]
 
 
 class VQAOptions(BaseModel):
@@ -51,8 +38,8 @@ class VQAOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: Task = "auto"
-    prompt: Literal["auto", "naive", "class", "expertise"] = "auto"
+    task: vqa.Task | Literal["auto"] = "auto"
+    prompt: vqa.Prompt | Literal["auto"] = "auto"
     references: int = Field(1, ge=0, le=20)
     answer: Literal["text", "json"] = "text"
     scores: Literal["stated", "log-probabilities"] = "stated"

@@ -134,7 +134,9 @@ def _missing(rounds: Sequence[Round], wanted: Wanted) -> vqa.FollowUp | None:
         return None
     whole = any(one.reading.whole for one in rounds)
     open_ = {
-        "verdict": so_far.verdict == "unsure" or (so_far.verdict == "normal" and not whole),
+        # The closing question is the same one, and comes anyway.
+        "verdict": not wanted.closed
+        and (so_far.verdict == "unsure" or (so_far.verdict == "normal" and not whole)),
         "where": wanted.places
         and so_far.verdict == "anomalous"
         and not (so_far.regions or so_far.places),
@@ -169,15 +171,7 @@ def conclude(rounds: Sequence[Round]) -> Conclusion:
     by_verdict = {"anomalous": 1.0, "normal": 0.0}
     hedged = 0.5 if reason in ("hedged", "contradicted") else None
     score = [*weighed[-1:], *stated[-1:], by_verdict.get(verdict, hedged)][0]
-    return Conclusion(
-        verdict,
-        reason,
-        words,
-        score,
-        _once(number for reading in readings for number in reading.regions),
-        _once(place for reading in readings for place in reading.places),
-        _once(cause for reading in readings for cause in reading.reasons),
-    )
+    return Conclusion(verdict, reason, words, score, *_pooled(readings))
 
 
 def together(conclusions: Sequence[Conclusion], threshold: float) -> Conclusion:
@@ -203,15 +197,7 @@ def together(conclusions: Sequence[Conclusion], threshold: float) -> Conclusion:
         if share <= 0.6:
             verdict, reason = "unsure", "contradicted"
             words = f"asked {len(conclusions)} times, the model gave different answers"
-    return Conclusion(
-        verdict,
-        reason,
-        words,
-        score,
-        _once(number for one in conclusions for number in one.regions),
-        _once(place for one in conclusions for place in one.places),
-        _once(cause for one in conclusions for cause in one.reasons),
-    )
+    return Conclusion(verdict, reason, words, score, *_pooled(conclusions))
 
 
 def yes(tokens: Sequence[Token]) -> float | None:
@@ -232,5 +218,12 @@ def yes(tokens: Sequence[Token]) -> float | None:
     return None
 
 
-def _once(values: object) -> tuple:  # type: ignore[type-arg]
-    return tuple(dict.fromkeys(values))  # type: ignore[call-overload]
+def _pooled(
+    said: Sequence[Reading | Conclusion],
+) -> tuple[tuple[int, ...], tuple[str, ...], tuple[str, ...]]:
+    """Regions, places and reasons of all of them, each once."""
+    return (
+        tuple(dict.fromkeys(number for one in said for number in one.regions)),
+        tuple(dict.fromkeys(place for one in said for place in one.places)),
+        tuple(dict.fromkeys(cause for one in said for cause in one.reasons)),
+    )

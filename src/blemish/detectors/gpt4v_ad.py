@@ -29,7 +29,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from blemish.detectors import _decision, _opinion, _saved
-from blemish.detectors._asking import Call, ask_all, total
+from blemish.detectors._asking import Call, ask_all
 from blemish.detectors._gpt4v_ad_options import GPT4VADOptions
 from blemish.detectors._language import LanguageDetector
 from blemish.detectors._marked import Shown, View, chosen_of, shown, view_of
@@ -210,7 +210,7 @@ class GPT4VAD(LanguageDetector[GPT4VADOptions]):
         if self.options.scores == "log-probabilities":
             evidence["answers_with_written_scores"] = written
         flat = [reply for some in said for reply in some]
-        usage = total([*(r.usage for r in flat), found.usage if found else Usage()])
+        usage = sum((r.usage for r in flat), found.usage if found else Usage())
         seconds = {**usage.seconds, "divide": sum(view.seconds for view in views)}
         done = _decision.inspection(sample, opinions, self.options.threshold, found, bool(flat))
         return replace(done, evidence=evidence, usage=replace(usage, seconds=seconds))

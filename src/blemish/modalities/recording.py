@@ -101,7 +101,7 @@ def combine(item_id: str, judged: Iterable[Judged]) -> Carried:
     kept: list[_Kept] = []
     usage, count = Usage(), 0
     for count, pair in enumerate(judged, 1):
-        usage = _sum(usage, pair[1].usage)
+        usage += pair[1].usage
         one = _Kept(pair, count - 1)
         if len(kept) < KEPT:
             heappush(kept, one)
@@ -139,16 +139,3 @@ def combine(item_id: str, judged: Iterable[Judged]) -> Carried:
     views = tuple(view for one in kept for view in one.judged[0].images)
     names = tuple(one.judged[0].id for one in kept for _ in one.judged[0].images)
     return Carried(inspection, views, names, shown)
-
-
-def _sum(first: Usage, second: Usage) -> Usage:
-    stages = dict(first.seconds)
-    for stage, spent in second.seconds.items():
-        stages[stage] = stages.get(stage, 0.0) + spent
-    return Usage(
-        first.model_calls + second.model_calls,
-        first.tokens_in + second.tokens_in,
-        first.tokens_out + second.tokens_out,
-        first.cost + second.cost,
-        stages,
-    )

@@ -19,7 +19,7 @@ from blemish.classes import named
 from blemish.errors import OptionError, nearest
 from blemish.prompts.standards import checked
 
-TASKS = (
+Task = Literal[
     "industrial",
     "industrial-localisation",
     "point-cloud",
@@ -29,8 +29,10 @@ TASKS = (
     "pedestrian",
     "traffic",
     "time-series",
-)
-PROMPTS = ("naive", "class", "expertise")
+]
+Prompt = Literal["naive", "class", "expertise"]
+TASKS: tuple[str, ...] = get_args(Task)
+PROMPTS: tuple[str, ...] = get_args(Prompt)
 SETTINGS = ("zero-shot", "one-shot")
 FollowUp = Literal["where", "rule", "count", "verdict"]
 

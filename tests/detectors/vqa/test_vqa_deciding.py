@@ -119,6 +119,13 @@ def test_probabilities_of_a_closing_question_are_the_score(make: Make, part: Sam
     assert found.verdict == "anomalous"
 
 
+def test_the_closing_question_is_not_asked_twice(make: Make, part: Sample) -> None:
+    detector = make(["It may be a scratch.", "Yes."], scores="log-probabilities", follow_ups=5)
+    (found,) = detector.predict([part])
+    assert len(detector.language_model.asked) == 2  # type: ignore[attr-defined]
+    assert (found.verdict, found.reason) == ("anomalous", "")
+
+
 def test_yes_is_weighed_where_it_is_said() -> None:
     def token(text: str, **others: float) -> Token:
         return Token(text, math.log(0.5), {k: math.log(v) for k, v in others.items()})
