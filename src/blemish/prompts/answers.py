@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -49,6 +49,16 @@ def words(part: str) -> str:
 @cache
 def _data() -> dict[str, Any]:
     return dict(json.loads(files("blemish.prompts").joinpath("answers.json").read_text("utf-8")))
+
+
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON schema of an object that has these properties, all of them and no others."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def spoken(text: str) -> str:

@@ -42,6 +42,7 @@ from blemish.prompts.answers import (
     Problem,
     Unreadable,
     loosely,
+    object_schema,
     refuses,
     says_nothing,
     sentences,
@@ -143,20 +144,11 @@ def question(
 def schema(asks: Asks) -> dict[str, Any]:
     """JSON schema of the answer to the wording "json"."""
     score = {"type": "number", "minimum": 0, "maximum": 1}
-    region = _object({"number": {"type": "integer", "minimum": 1}, "score": score})
+    region = object_schema({"number": {"type": "integer", "minimum": 1}, "score": score})
     regions = {"type": "array", "items": region}
     if asks == "image and regions":
-        return _object({"image_score": score, "regions": regions})
-    return _object({"regions": regions})
-
-
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+        return object_schema({"image_score": score, "regions": regions})
+    return object_schema({"regions": regions})
 
 
 def parse(text: str, regions: Collection[int], *, ended: str = "stop", asked: str = "") -> Answer:

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from blemish.classes import named
 from blemish.errors import OptionError, nearest
+from blemish.prompts.answers import object_schema
 from blemish.prompts.standards import checked
 
 Task = Literal[
@@ -142,23 +143,14 @@ def schema() -> dict[str, Any]:
     """JSON schema of the answer "json"."""
     words = {"type": "string"}
     region = {"type": ["integer", "null"], "minimum": 1}
-    finding = _object({"what": words, "where": words, "region": region})
-    return _object(
+    finding = object_schema({"what": words, "where": words, "region": region})
+    return object_schema(
         {
             "verdict": {"type": "string", "enum": ["normal", "anomalous", "unsure"]},
             "score": {"type": "number", "minimum": 0, "maximum": 1},
             "findings": {"type": "array", "items": finding},
         }
     )
-
-
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def _names(class_name: str, views: int) -> dict[str, str]:

@@ -80,7 +80,8 @@ def inspect(
     Args:
         detector: fitted, where it needs to be. Beyond the protocol it may have `at_once`: how many
             pictures to hand over at the same time, each in a call of `predict` of its own; then
-            rows are written in the order in which they are done.
+            rows are written in the order in which they are done. It may have `stop`, which is
+            called where a person stops the run.
         items: what to inspect; see `blemish.runs.sources.find`.
         out: the run folder; made where there is none.
         context: what is known of them: what they are called, what normal looks like.
