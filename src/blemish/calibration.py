@@ -19,13 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, overload
+from typing import Any, ClassVar, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blemish.errors import InputError, OptionError, SavedError
-from blemish.types import Reason, Verdict
+from blemish.types import DecidedBy, Reason, Verdict
 
 FALSE_ALARMS = 0.05
 """Default target: five normal parts in a hundred score above the operating point."""
@@ -44,6 +44,53 @@ give or take this scale, over 22 references. These and the prior come from proce
 _SMALLEST = 1e-6  # a raw score of zero has no logarithm
 
 
+class OperatingPoint(Protocol):
+    """What turns raw scores and maps into scores in [0, 1], verdicts and regions."""
+
+    @property
+    def decided_by(self) -> DecidedBy:
+        """Who decides, for inspections."""
+        ...
+
+    @property
+    def rule(self) -> str:
+        """One sentence: what it was made from."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """The raw score where the score is 0.5."""
+        ...
+
+    def score(self, raw: float) -> float:
+        """The score in [0, 1] of a raw score, 0.5 at the threshold."""
+        ...
+
+    def verdict(self, raw: float) -> tuple[Verdict, Reason]:
+        """The verdict on a raw score, with the reason where it is unsure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Probability:
+    """The operating point of raw scores that are probabilities, where no normal part is known.
+
+    They are their own scores, and one half decides, with the same band as a calibration's.
+    """
+
+    decided_by: ClassVar[DecidedBy] = "probability"
+    rule: ClassVar[str] = "the probability of an anomaly against one half; no normal part is known"
+    threshold: ClassVar[float] = 0.5
+
+    def score(self, raw: float) -> float:
+        """The raw score itself."""
+        return min(max(float(raw), 0.0), 1.0)
+
+    def verdict(self, raw: float) -> tuple[Verdict, Reason]:
+        """The verdict on a raw score, with the reason where it is unsure."""
+        return _verdict(self.score(raw))
+
+
 @dataclass(frozen=True)
 class Calibration:
     """The operating point of a fitted detector.
@@ -56,6 +103,8 @@ class Calibration:
         false_alarms: the target a, the share of normal parts that may score above 0.5.
         rule: one sentence for reports: what it was made from.
     """
+
+    decided_by: ClassVar[DecidedBy] = "calibration"
 
     location: float
     scale: float
@@ -155,12 +204,7 @@ class Calibration:
 
     def verdict(self, raw: float) -> tuple[Verdict, Reason]:
         """The verdict on a raw image score, with the reason where it is unsure."""
-        score = self.score(raw)
-        if not math.isfinite(score):
-            return "unsure", "nothing to decide on"
-        if UNSURE[0] <= score <= UNSURE[1]:
-            return "unsure", "inside the band"
-        return ("anomalous" if score > UNSURE[1] else "normal"), ""
+        return _verdict(self.score(raw))
 
     def moved(self, false_alarms: float) -> Calibration:
         """The same calibration with another operating point; nothing is fitted anew."""
@@ -180,6 +224,14 @@ class Calibration:
                 f"The saved calibration {dict(values)} cannot be used ({cause}). Fit the detector "
                 "again, or restore its folder."
             ) from cause
+
+
+def _verdict(score: float) -> tuple[Verdict, Reason]:
+    if not math.isfinite(score):
+        return "unsure", "nothing to decide on"
+    if UNSURE[0] <= score <= UNSURE[1]:
+        return "unsure", "inside the band"
+    return ("anomalous" if score > UNSURE[1] else "normal"), ""
 
 
 def check_false_alarms(value: float) -> float:

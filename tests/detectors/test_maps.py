@@ -40,9 +40,9 @@ def inspect(sample: Sample, raw: float, *maps: NDArray[np.float32]) -> Inspectio
     """What `inspect_all` makes of a judgement."""
     (found,) = inspect_all(
         [sample],
-        encode=lambda images: [NO_FEATURES] * len(images),
+        see=lambda images: [NO_FEATURES] * len(images),
         judge=lambda sample, features: Judged(maps, raw, {"seen": len(features)}),
-        calibration=CALIBRATION,
+        point=CALIBRATION,
     )
     return found
 
@@ -122,7 +122,7 @@ def test_samples_come_out_in_order_with_the_features_of_their_own_views() -> Non
         seen = [int(f.class_token[0]) for f in features]
         return Judged([spot(0)] * len(features), len(seen) / 10, {"seen": seen})
 
-    found = inspect_all(samples, encode=encode, judge=judge, calibration=CALIBRATION)
+    found = inspect_all(samples, see=encode, judge=judge, point=CALIBRATION)
     assert [f.id for f in found] == ["0", "1", "2"]
     assert [f.evidence["seen"] for f in found] == [[0], [10, 11, 12], [20, 21]]
     assert [len(f.maps) for f in found] == [1, 3, 2]
@@ -137,9 +137,9 @@ def test_encoding_is_shared_out_over_the_samples(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
     found = inspect_all(
         [picture(8, 8)] * 2,
-        encode=lambda images: [NO_FEATURES] * len(images),
+        see=lambda images: [NO_FEATURES] * len(images),
         judge=lambda sample, features: Judged([spot(0)], 0.1, {}),
-        calibration=CALIBRATION,
+        point=CALIBRATION,
     )
     assert [f.usage.seconds for f in found] == [
         {"encode": 3, "match": 1, "verdict": 2},

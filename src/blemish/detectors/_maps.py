@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.calibration import Calibration
+from blemish.calibration import OperatingPoint
 from blemish.errors import InputError
 from blemish.regions.from_map import regions_from_map
 from blemish.types import (
@@ -78,36 +78,47 @@ def image_score(maps: Sequence[AnomalyMap], top: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What a detector makes of one sample: a working map per view, a raw score, and evidence."""
+    """What a detector makes of one sample.
+
+    Attributes:
+        maps: a working map per view; none where the detector finds no places.
+        raw_score: of the whole part.
+        evidence: what it stands on.
+        words: what else a person should read, after the finding.
+    """
 
     maps: Sequence[AnomalyMap]
     raw_score: float
     evidence: Mapping[str, Any]
+    words: str = ""
+
+
+Seen = TypeVar("Seen")
 
 
 def inspect_all(
     samples: Sequence[Sample],
     *,
-    encode: Callable[[Sequence[Image]], list[Features]],
-    judge: Callable[[Sample, list[Features]], Judged],
-    calibration: Calibration,
+    see: Callable[[Sequence[Image]], list[Seen]],
+    judge: Callable[[Sample, list[Seen]], Judged],
+    point: OperatingPoint | None,
 ) -> list[Inspection]:
-    """Encode the views of all samples in one go, then judge and decide on each sample.
+    """Look at the views of all samples in one go, then judge and decide on each sample.
 
     Args:
         samples: without references of their own.
-        encode: one `Features` per view.
-        judge: what to make of a sample and the features of its views.
-        calibration: gives score and verdict.
+        see: what the encoder gives of each view.
+        judge: what to make of a sample and what was seen of its views.
+        point: gives score and verdict; None where raw scores can only be compared.
     """
     clock = time.perf_counter()
-    features = encode([v for s in samples for v in s.images])
+    seen = see([v for s in samples for v in s.images])
     encoding = (time.perf_counter() - clock) / max(len(samples), 1)
     done, start = [], 0
     for sample in samples:
         end = start + len(sample.images)
         clock = time.perf_counter()
-        judged = judge(sample, features[start:end])
+        judged = judge(sample, seen[start:end])
         matching = time.perf_counter() - clock
         if not np.isfinite(judged.raw_score):
             raise InputError(
@@ -115,7 +126,7 @@ def inspect_all(
                 "features that are not finite. Use --device cpu and dtype float32; if that does "
                 "not cure it, check the weights with `blemish weights verify`."
             )
-        found = _inspection(sample, judged, calibration)
+        found = _inspection(sample, judged, point)
         seconds = {
             "encode": encoding,
             "match": matching,
@@ -148,42 +159,71 @@ def with_own_references(
     return done
 
 
-def _inspection(sample: Sample, judged: Judged, calibration: Calibration) -> Inspection:
+def _inspection(sample: Sample, judged: Judged, point: OperatingPoint | None) -> Inspection:
     """Scale the working maps to the views, decide, and mark regions where it is not normal."""
-    sized = tuple(
-        _resized(m, *v.shape[:2]) for m, v in zip(judged.maps, sample.images, strict=True)
-    )
-    verdict, reason = calibration.verdict(judged.raw_score)
-    score = calibration.score(judged.raw_score)
-    regions = () if verdict == "normal" else regions_from_map(sized, calibration)
+    views = sample.images if judged.maps else ()
+    sized = tuple(_resized(m, *v.shape[:2]) for m, v in zip(judged.maps, views, strict=True))
+    if point is None:
+        return Inspection(
+            id=sample.id,
+            verdict="unsure",
+            decided_by="nothing",
+            reason="nothing to decide on",
+            raw_score=judged.raw_score,
+            maps=sized,
+            explanation=(
+                f"Nothing says from which score on a {sample.class_name} is anomalous: give "
+                "pictures of normal ones."
+            ),
+            evidence=judged.evidence,
+        )
+    verdict, reason = point.verdict(judged.raw_score)
+    score = point.score(judged.raw_score)
+    regions = () if verdict == "normal" else regions_from_map(sized, point)
+    finding = _sentence(sample.class_name, verdict, point, score, regions)
     return Inspection(
         id=sample.id,
         verdict=verdict,
-        decided_by="calibration",
+        decided_by=point.decided_by,
         reason=reason,
         score=score,
         raw_score=judged.raw_score,
         maps=sized,
         regions=regions,
-        explanation=_sentence(sample.class_name, verdict, score, regions),
+        explanation=f"{finding} {judged.words}".strip(),
         evidence={
-            "operating_point": calibration.threshold,
-            "calibration": calibration.rule,
+            "operating_point": point.threshold,
+            "calibration": point.rule,
             **judged.evidence,
         },
     )
 
 
-def _sentence(name: str, verdict: str, score: float, regions: Sequence[Region]) -> str:
+def _sentence(
+    name: str, verdict: str, point: OperatingPoint, score: float, regions: Sequence[Region]
+) -> str:
+    by_words = point.decided_by == "probability"
     if verdict == "normal":
+        if by_words:
+            return f"The words for a normal {name} fit this one better (score {score:.2f})."
         return f"Nothing on this {name} stands out from the normal parts (score {score:.2f})."
     places = list(dict.fromkeys(r.position for r in regions))
     where = f" at {', '.join(places[:3])}" if places else ""
     count = f"{len(regions)} region{'s' if len(regions) != 1 else ''}"
+    if verdict == "unsure":
+        if not regions:
+            return f"This {name} may be odd: score {score:.2f} is too close to call."
+        return f"{count} of this {name} may be odd{where}: score {score:.2f} is too close to call."
+    if not regions and by_words:
+        return f"The words for an abnormal {name} fit this one better (score {score:.2f})."
     if not regions:
         return f"No single place of this {name} stands out, but the whole does (score {score:.2f})."
-    if verdict == "unsure":
-        return f"{count} of this {name} may be odd{where}: score {score:.2f} is too close to call."
+    if by_words:
+        s = "" if len(regions) != 1 else "s"
+        return (
+            f"{count} of this {name} fit{s} the words for an abnormal one better{where} "
+            f"(score {score:.2f})."
+        )
     return f"{count} of this {name} unlike any normal part{where} (score {score:.2f})."
 
 

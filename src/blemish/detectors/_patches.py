@@ -1,30 +1,21 @@
-"""What the detectors that compare patch tokens share: options, life cycle and calibration.
-
-A detector of this family adds `_learn`, from normal parts to what it remembers, and `_judge`, from
-the features of one part to its maps and raw score.
-"""
+"""What the detectors that compare patch tokens share: their options and how they look."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from blemish.calibration import FALSE_ALARMS, Calibration
-from blemish.detectors import _augment, _saved
-from blemish.detectors._maps import Judged, finite, inspect_all, with_own_references
-from blemish.errors import ReferencesError
-from blemish.types import Encoder, Example, Features, Image, Inspection, Sample
+from blemish.calibration import Calibration
+from blemish.detectors._encoder import EncoderDetector, EncoderOptions, Memory
+from blemish.detectors._maps import finite
+from blemish.types import Encoder, Features, Image
 
 Layer = Annotated[int, Field(ge=1)]
 
 
-class PatchOptions(BaseModel):
+class PatchOptions(EncoderOptions):
     """Options that every detector of patches has.
 
     Attributes:
@@ -33,51 +24,20 @@ class PatchOptions(BaseModel):
         layers: encoder layers, from 1; the encoder's own default where None.
         sigma: Gaussian smoothing of the map, in hundredths of its side; 0 for none.
         top: the image score is the mean over this share of the map's highest pixels.
-        false_alarms: share of normal parts that may score above the operating point.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int | None = Field(None, ge=14, le=4096)
     layers: tuple[Layer, ...] | None = Field(None, min_length=1)
     sigma: float = Field(1.5, ge=0, le=20)
     top: float = Field(0.003, gt=0, le=1)
-    false_alarms: float = Field(FALSE_ALARMS, gt=0, le=0.5)
-
-
-class Memory(Protocol):
-    """What a detector remembers of normal parts."""
-
-    @property
-    def references(self) -> list[dict[str, str]]:
-        """Id and content hash of each normal sample."""
-        ...
-
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """For `save`."""
-        ...
 
 
 Options = TypeVar("Options", bound=PatchOptions)
 Remembered = TypeVar("Remembered", bound=Memory)
 
 
-class PatchDetector(ABC, Generic[Options, Remembered]):
-    """A detector of patches; `blemish.load(name)` builds it.
-
-    Args:
-        encoder: gives the patch tokens.
-        options: the detector's own.
-        seed: of everything random.
-        memory: of a fitted detector; `fit` and `restore` give it.
-        calibration: its operating point.
-    """
-
-    name: str
-    fewest: ClassVar[int] = 1
-    """Normal samples that `fit` needs."""
-    too_few: ClassVar[str]
-    """What to tell a person who gives fewer; {count} came."""
+class PatchDetector(EncoderDetector[Options, Remembered, Features]):
+    """A detector of patches; see `EncoderDetector`."""
 
     def __init__(
         self,
@@ -88,135 +48,11 @@ class PatchDetector(ABC, Generic[Options, Remembered]):
         memory: Remembered | None = None,
         calibration: Calibration | None = None,
     ) -> None:
-        self.encoder = encoder
-        self.options = options
-        self.seed = seed
-        self.calibration = calibration
-        self._memory = memory
+        super().__init__(
+            encoder=encoder, options=options, seed=seed, memory=memory, calibration=calibration
+        )
         self._layers = options.layers or encoder.default_layers
         self._size = options.size or encoder.default_size
-        plain = options.model_dump(exclude={"false_alarms"})
-        self.fingerprint = _saved.fingerprint(
-            self.name, plain, encoder.fingerprint, seed, [r["sha256"] for r in self.references]
-        )
 
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of each part."""
-        return {"encoder": self.encoder.fingerprint}
-
-    @property
-    def references(self) -> list[dict[str, str]]:
-        """Id and content hash of each sample that parts are compared with."""
-        return list(self._memory.references) if self._memory else []
-
-    def fit(self, normals: Sequence[Sample], feedback: Sequence[Example] = ()) -> Self:
-        """Learn what normal looks like; see `blemish.types.Detector`.
-
-        Args:
-            normals: samples of any sizes, with all their views; one that comes twice counts once.
-            feedback: parts that a person judged: those labelled normal count as normals, anomalous
-                ones are left out.
-
-        Raises:
-            ReferencesError: too few normal samples.
-        """
-        known = _saved.distinct([*normals, *(f.sample for f in feedback if f.label == "normal")])
-        if len(known) < self.fewest:
-            raise ReferencesError(self.too_few.format(count=len(known)))
-        return self._with(*self._learn(known))
-
-    @abstractmethod
-    def _learn(self, known: Sequence[Sample]) -> tuple[Remembered, Calibration]:
-        """What to remember of normal samples, and the operating point that follows."""
-
-    @abstractmethod
-    def _judge(self, sample: Sample, features: list[Features]) -> Judged:
-        """Maps, raw score and evidence of one sample with one `Features` a view."""
-
-    @abstractmethod
-    def _remembered(
-        self, references: list[dict[str, str]], arrays: Mapping[str, NDArray[Any]]
-    ) -> Remembered:
-        """What `Memory.arrays` gave, back from a file."""
-
-    def predict(self, samples: Sequence[Sample]) -> list[Inspection]:
-        """Inspect samples; see `blemish.types.Detector`.
-
-        Args:
-            samples: of any sizes. A sample with references of its own is judged by these.
-
-        Raises:
-            ReferencesError: the detector has not been fitted, and a sample has no references.
-        """
-        return with_own_references(samples, self, self._predict)
-
-    def _predict(self, samples: Sequence[Sample]) -> list[Inspection]:
-        if not samples:
-            return []
-        if self._memory is None or self.calibration is None:
-            raise ReferencesError(
-                f"{self.name} has nothing to compare with yet. Call "
-                "detector = detector.fit(samples) first, or give the sample references."
-            )
-        return inspect_all(
-            samples, encode=self._encode, judge=self._judge, calibration=self.calibration
-        )
-
-    def _encode(self, images: Sequence[Image]) -> list[Features]:
+    def _see(self, images: Sequence[Image]) -> list[Features]:
         return finite(self.encoder.encode(images, layers=self._layers, size=self._size))
-
-    def _encode_views(self, samples: Sequence[Sample]) -> list[list[Features]]:
-        """One list of features a sample, one entry a view."""
-        features = iter(self._encode([view for sample in samples for view in sample.images]))
-        return [[next(features) for _ in sample.images] for sample in samples]
-
-    def _with(self, memory: Remembered | None, calibration: Calibration | None) -> Self:
-        return type(self)(
-            encoder=self.encoder,
-            options=self.options,
-            seed=self.seed,
-            memory=memory,
-            calibration=calibration,
-        )
-
-    def _calibrated(
-        self,
-        known: Sequence[Sample],
-        features: Sequence[list[Features]],
-        score: Callable[[list[Features], int | None], float],
-    ) -> Calibration:
-        """The operating point that the references' own scores give.
-
-        Args:
-            known: the references.
-            features: of their views.
-            score: raw score of a part, with the reference of that number left out.
-        """
-        target = self.options.false_alarms
-        if len(known) > 1:
-            scores = [score(views, i) for i, views in enumerate(features)]
-            rule = f"scores of {len(known)} references, each left out of the bank in turn"
-            return Calibration.from_normals(scores, false_alarms=target, rule=rule)
-        copies = [c for v in known[0].images for c in _augment.changed_copies(v, self.seed)]
-        scores = [score([f], None) for f in self._encode(copies)]
-        rule = f"scores of {len(copies)} changed copies of the one reference"
-        return Calibration.from_copies(scores, false_alarms=target, rule=rule)
-
-    def with_calibration(self, calibration: Calibration) -> Self:
-        """See `blemish.types.Detector`."""
-        return self._with(self._memory, calibration)
-
-    def save(self, folder: Path) -> None:
-        """See `blemish.types.Detector`. Raises ReferencesError before the detector is fitted."""
-        if self._memory is None or self.calibration is None:
-            raise ReferencesError(
-                f"{self.name} can be saved once it has been fitted; call fit first."
-            )
-        header = _saved.header(self, self.options.model_dump(mode="json"))
-        _saved.write(Path(folder), header, self._memory.arrays())
-
-    def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The fitted detector that `save` wrote, with this one's encoder and options."""
-        memory = self._remembered(list(header["references"]), arrays)
-        return self._with(memory, Calibration.from_json(header["calibration"]))

@@ -69,7 +69,7 @@ class _Folder:
     scores: NDArray[np.float32]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """See `blemish.detectors._patches.Memory`."""
+        """See `blemish.detectors._encoder.Memory`."""
         arrays: dict[str, NDArray[np.generic]] = {
             "class_tokens": self.class_tokens,
             "scores": self.scores,
@@ -82,7 +82,7 @@ class _Folder:
 
 
 class MuSc(PatchDetector[MuScOptions, _Folder]):
-    """The detector. `blemish.load("musc")` builds it; see `PatchDetector`.
+    """The detector. `blemish.load("musc")` builds it; see `EncoderDetector`.
 
     Fits on the unlabelled pictures of a folder, most of them normal. A sample with references of
     its own is judged against these in place of the folder.
@@ -106,7 +106,7 @@ class MuSc(PatchDetector[MuScOptions, _Folder]):
         if len(known) > self.most:
             order = np.random.default_rng(self.seed).permutation(len(known))
             drawn = [known[i] for i in np.sort(order[: self.most])]
-        views = self._encode_views(drawn)
+        views = self._see_all(drawn)
         each = [[self._tokens(f) for f in seen] for seen in views]
         tokens = {
             key: [np.concatenate([rows[key] for rows in seen]) for seen in each]

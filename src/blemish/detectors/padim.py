@@ -64,12 +64,12 @@ class _Gaussians:
     whitening: NDArray[np.float32]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """See `blemish.detectors._patches.Memory`."""
+        """See `blemish.detectors._encoder.Memory`."""
         return {k: v for k, v in vars(self).items() if k != "references"}
 
 
 class PaDiM(PatchDetector[PaDiMOptions, _Gaussians]):
-    """The detector. `blemish.load("padim")` builds it; see `PatchDetector`.
+    """The detector. `blemish.load("padim")` builds it; see `EncoderDetector`.
 
     Calibrated on the references' own scores, each against the Gaussians of the others, or, where
     there is one only, on changed copies of itself.
@@ -82,7 +82,7 @@ class PaDiM(PatchDetector[PaDiMOptions, _Gaussians]):
     )
 
     def _learn(self, known: Sequence[Sample]) -> tuple[_Gaussians, Calibration]:
-        encoded = self._encode_views(known)
+        encoded = self._see_all(known)
         grids = Counter(grid_of(f, self._layers) for views in encoded for f in views)
         grid = max(grids, key=lambda g: (grids[g], g))
         width = sum(encoded[0][0].patches[k].shape[-1] for k in self._layers)

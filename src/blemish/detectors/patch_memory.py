@@ -58,13 +58,13 @@ class _Banks:
     references: list[dict[str, str]]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """See `blemish.detectors._patches.Memory`."""
+        """See `blemish.detectors._encoder.Memory`."""
         background = self.background.arrays() if self.background else {}
         return save_banks(self.banks) | background
 
 
 class PatchMemory(PatchDetector[PatchMemoryOptions, _Banks]):
-    """The detector. `blemish.load("patch-memory")` builds it; see `PatchDetector`.
+    """The detector. `blemish.load("patch-memory")` builds it; see `EncoderDetector`.
 
     Calibrated on the references' own scores: each left out of the bank in turn, or, where there
     is one only, on changed copies of itself.
@@ -79,7 +79,7 @@ class PatchMemory(PatchDetector[PatchMemoryOptions, _Banks]):
     def _learn(self, known: Sequence[Sample]) -> tuple[_Banks, Calibration]:
         # Every view of every reference, turned as asked; the unturned one comes first.
         turned = [[_augment.turned(v, self.options.augment) for v in s.images] for s in known]
-        features = iter(self._encode([v for views in turned for some in views for v in some]))
+        features = iter(self._see([v for views in turned for some in views for v in some]))
         encoded = [[[next(features) for _ in some] for some in views] for views in turned]
         banks = {
             layer: bank_of([self._tokens_of(views, layer) for views in encoded])

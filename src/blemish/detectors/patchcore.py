@@ -66,7 +66,7 @@ class _Bank:
     owner: NDArray[np.int32]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """See `blemish.detectors._patches.Memory`."""
+        """See `blemish.detectors._encoder.Memory`."""
         return {"tokens": self.tokens, "owner": self.owner}
 
 
@@ -80,7 +80,7 @@ class _Found:
 
 
 class PatchCore(PatchDetector[PatchCoreOptions, _Bank]):
-    """The detector. `blemish.load("patchcore")` builds it; see `PatchDetector`.
+    """The detector. `blemish.load("patchcore")` builds it; see `EncoderDetector`.
 
     Calibrated on the references' own scores: the entries of each left out of the coreset in turn,
     or, where there is one only, on changed copies of itself.
@@ -93,7 +93,7 @@ class PatchCore(PatchDetector[PatchCoreOptions, _Bank]):
     )
 
     def _learn(self, known: Sequence[Sample]) -> tuple[_Bank, Calibration]:
-        encoded = self._encode_views(known)
+        encoded = self._see_all(known)
         each = [np.concatenate([self._tokens(f)[0] for f in views]) for views in encoded]
         tokens = np.concatenate(each)
         owner = np.repeat(np.arange(len(each), dtype=np.int32), [len(t) for t in each])

@@ -64,7 +64,7 @@ class _Pictures:
     tokens: list[Descriptors]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """See `blemish.detectors._patches.Memory`."""
+        """See `blemish.detectors._encoder.Memory`."""
         return {
             "owner": self.owner,
             "class_tokens": self.class_tokens,
@@ -83,7 +83,7 @@ class _Found:
 
 
 class Spade(PatchDetector[SpadeOptions, _Pictures]):
-    """The detector. `blemish.load("spade")` builds it; see `PatchDetector`.
+    """The detector. `blemish.load("spade")` builds it; see `EncoderDetector`.
 
     Calibrated on the references' own scores: each left out in turn, or, where there is one only,
     on changed copies of itself.
@@ -96,7 +96,7 @@ class Spade(PatchDetector[SpadeOptions, _Pictures]):
     )
 
     def _learn(self, known: Sequence[Sample]) -> tuple[_Pictures, Calibration]:
-        encoded = self._encode_views(known)
+        encoded = self._see_all(known)
         pictures = _Pictures(
             _saved.described(known),
             np.repeat(np.arange(len(known), dtype=np.int32), [len(v) for v in encoded]),

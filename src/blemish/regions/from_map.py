@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from blemish.calibration import Calibration
+from blemish.calibration import OperatingPoint
 from blemish.places import position
 from blemish.types import AnomalyMap, Region
 
@@ -14,12 +14,12 @@ SMALLEST = 1e-4
 """Regions under this share of the view are left out, unless nothing else is left."""
 
 
-def regions_from_map(maps: Sequence[AnomalyMap], calibration: Calibration) -> tuple[Region, ...]:
+def regions_from_map(maps: Sequence[AnomalyMap], point: OperatingPoint) -> tuple[Region, ...]:
     """The connected components (8-connected) of raw maps at or above the operating point.
 
     Args:
         maps: one (H, W) float32 raw map per view.
-        calibration: gives the operating point and the regions' scores.
+        point: where regions begin, and their scores.
 
     Returns:
         Regions with the highest score of their pixels, most anomalous first, numbered from 1.
@@ -28,14 +28,14 @@ def regions_from_map(maps: Sequence[AnomalyMap], calibration: Calibration) -> tu
 
     found: list[Region] = []
     for view, raw in enumerate(maps):
-        above = (raw >= calibration.threshold).astype(np.uint8)
+        above = (raw >= point.threshold).astype(np.uint8)
         count, labels, stats, centres = cv2.connectedComponentsWithStats(above, connectivity=8)
         areas = stats[1:count, cv2.CC_STAT_AREA]
         floor = min(SMALLEST * raw.size, areas.max(initial=0))
         for number in np.flatnonzero(areas >= floor) + 1:
             x, y, w, h = (int(v) for v in stats[number, :4])
             mask = labels[y : y + h, x : x + w] == number
-            peak = calibration.score(float(raw[y : y + h, x : x + w][mask].max()))
+            peak = point.score(float(raw[y : y + h, x : x + w][mask].max()))
             across, down = centres[number] + 0.5  # of pixel centres
             place = position(float(down), float(across), *raw.shape)
             found.append(Region(1, (x, y, x + w, y + h), mask, peak, place, view))
