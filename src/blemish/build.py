@@ -72,7 +72,7 @@ def _assemble(
         for part, choice in parts.items()
         if choice not in ("", None)
     }
-    if "language_model" in parts and "language_model" not in built:
+    if entry.needs == "language model" and "language_model" not in built:
         raise OptionError(
             f"{name} asks a language model, and none was named. Name one: language_model="
             "'openai:gpt-5' (on the command line: --llm openai:gpt-5), 'local:FOLDER' for a model "
@@ -162,9 +162,17 @@ def _restore(
 
 
 def encoder(name: str, **settings: Any) -> Encoder:
-    """An encoder by its registered name; `settings` are device, dtype and batch_size."""
+    """An encoder by its registered name, or such as "clip:FOLDER_OR_HUB_NAME".
+
+    `settings` are device, dtype and batch_size.
+
+    Raises:
+        OptionError: an unknown name or dtype, or a checkpoint for an encoder that takes none.
+        WeightsError: its weights cannot be had.
+    """
     entry = registry.encoder(name)
-    return cast(Encoder, registry.resolve(entry.target)(entry.name, **settings))
+    checkpoint = name.partition(":")[2] or entry.name
+    return cast(Encoder, registry.resolve(entry.target)(checkpoint, **settings))
 
 
 def segmenter(name: str, *, device: str = "auto") -> Any:

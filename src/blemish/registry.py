@@ -29,6 +29,7 @@ class DetectorEntry:
         options: its options model (a pydantic class), as "module:Name".
         summary: one line for `blemish detectors`.
         needs: what it needs from the user beside the pictures to inspect.
+        few_shot: it needs no references, but finds more with them.
         parts: part name, such as "encoder", to the registered name that fills it by default; ""
             where there is none.
         licence: of the default weights.
@@ -39,6 +40,7 @@ class DetectorEntry:
     options: str
     summary: str
     needs: Needs = "nothing"
+    few_shot: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
 
@@ -63,11 +65,20 @@ class LanguageModelEntry:
 
 @dataclass(frozen=True)
 class EncoderEntry:
-    """One image encoder: its name, its class as "module:Name", and a line about it."""
+    """One image encoder.
+
+    Attributes:
+        name: what a user types.
+        target: the class, as "module:Name"; imported only when it is built.
+        summary: one line about it.
+        anywhere: the name is one of a kind, and a colon and a checkpoint follow it: a folder, a
+            file or a name on the hub.
+    """
 
     name: str
     target: str
     summary: str
+    anywhere: bool = False
 
 
 DETECTORS = (
@@ -115,6 +126,40 @@ DETECTORS = (
         needs="references",
         parts={"encoder": "efficientnet-lite0"},
         licence="Apache-2.0",
+    ),
+    DetectorEntry(
+        name="clip-ac",
+        target="blemish.detectors.clip_ac:ClipAC",
+        options="blemish.detectors.clip_ac:ClipACOptions",
+        summary="baseline: the picture as a whole between two texts, no map",
+        parts={"encoder": "clip-vit-b-16-plus-240"},
+        licence="MIT",
+    ),
+    DetectorEntry(
+        name="winclip",
+        target="blemish.detectors.winclip:WinCLIP",
+        options="blemish.detectors.winclip:WinCLIPOptions",
+        summary="baseline: windows of the picture between an ensemble of texts",
+        few_shot=True,
+        parts={"encoder": "clip-vit-b-16-plus-240"},
+        licence="MIT",
+    ),
+    DetectorEntry(
+        name="anovl",
+        target="blemish.detectors.anovl:AnoVL",
+        options="blemish.detectors.anovl:AnoVLOptions",
+        summary="baseline: patches by V-V attention between domain-aware texts",
+        parts={"encoder": "clip-vit-b-16-plus-240"},
+        licence="MIT",
+    ),
+    DetectorEntry(
+        name="alfa",
+        target="blemish.detectors.alfa:ALFA",
+        options="blemish.detectors.alfa:ALFAOptions",
+        summary="zero-shot: prompts of a language model, chosen for each picture; says why",
+        few_shot=True,
+        parts={"encoder": "clip-vit-b-16-plus-240", "language_model": ""},
+        licence="MIT",
     ),
     DetectorEntry(
         name="gpt4v-ad",
@@ -181,6 +226,12 @@ ENCODERS = (
         target="blemish.encoders.clip:Clip",
         summary="CLIP ViT-H/14 at 224 px, LAION-2B: text beside patches; from the hub",
     ),
+    EncoderEntry(
+        name="clip",
+        target="blemish.encoders.clip:Clip",
+        summary="any CLIP, as clip:FOLDER_OR_HUB_NAME, in transformers' or open_clip's format",
+        anywhere=True,
+    ),
 )
 
 
@@ -222,8 +273,25 @@ def detector(name: str) -> DetectorEntry:
 
 
 def encoder(name: str) -> EncoderEntry:
-    """The record of one encoder. Raises OptionError with the nearest names."""
-    return _find(encoders(), name, "encoder")
+    """The record of one encoder, for "clip:FOLDER" that of "clip".
+
+    Raises:
+        OptionError: there is none; or it takes no checkpoint and one came, or the other way round.
+    """
+    kind, colon, checkpoint = name.partition(":")
+    entry = _find(encoders(), kind, "encoder")
+    if entry.anywhere and not checkpoint:
+        raise OptionError(
+            f"Encoder '{name}' came without a checkpoint. Name one: {entry.name}:FOLDER, or "
+            f"{entry.name}:OWNER/MODEL for one on the hub."
+        )
+    if colon and not entry.anywhere:
+        takers = ", ".join(f"{e.name}:FOLDER" for e in encoders().values() if e.anywhere)
+        raise OptionError(
+            f"Encoder '{name}' came; {entry.name} has one checkpoint and takes no other. Leave out "
+            f"what follows its name, or name another encoder: {takers}."
+        )
+    return entry
 
 
 def language_model(name: str) -> LanguageModelEntry:

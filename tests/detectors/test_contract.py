@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -37,10 +38,14 @@ def entry(request: pytest.FixtureRequest) -> registry.DetectorEntry:
 
 
 @pytest.fixture(scope="module")
-def load(entry: registry.DetectorEntry, cells: Encoder) -> Iterator[Load]:
+def load(
+    entry: registry.DetectorEntry, captions: Encoder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Load]:
     """`blemish.load` of this detector, or of a folder, on the stand-in encoder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "encoder", lambda name, **settings: cells)
+        patch.setattr(build, "encoder", lambda name, **settings: captions)
+        kept = SimpleNamespace(cache=tmp_path_factory.mktemp("cache"))
+        patch.setattr("blemish.detectors._anomaly_prompts.settings", lambda: kept)
         asked: dict[str, Any] = {}
         if "language_model" in entry.parts:
             asked["language_model"] = Scripted(seeing)
@@ -54,6 +59,8 @@ def load(entry: registry.DetectorEntry, cells: Encoder) -> Iterator[Load]:
 
 def seeing(messages: Sequence[Message]) -> str:
     """Stands in for a language model: a part is as odd as one place is beside row and column."""
+    if not messages[0].images:
+        return "\n".join(f"- An image of a plate that is number {i}" for i in range(3))
     cells = resize(messages[0].images[-1], 8, 8).mean(2)
     flat = np.median(cells, axis=0) + np.median(cells, axis=1)[:, None] - np.median(cells)
     odd = min(1.0, -float((cells - flat).min()) / 128)
@@ -65,7 +72,7 @@ def seeing(messages: Sequence[Message]) -> str:
 
 @pytest.fixture(scope="module")
 def normals(entry: registry.DetectorEntry, good: list[Sample]) -> list[Sample]:
-    return good[: GIVEN[entry.needs]]
+    return good[: 4 if entry.few_shot else GIVEN[entry.needs]]
 
 
 @pytest.fixture(scope="module")

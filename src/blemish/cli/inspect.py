@@ -100,9 +100,11 @@ def inspect(
     if false_alarms is not None:
         judge = ready.detector
         if judge.calibration is None:
+            cure = "a language model's words decide; --option threshold=... moves its verdicts."
+            if getattr(judge, "zero_shot", False):
+                cure = "without normal parts a probability decides; add --normal."
             raise OptionError(
-                f"{judge.name} has no calibration that --false-alarms could move: what a language "
-                "model says decides. Leave it out; --option threshold=... moves its verdicts."
+                f"{judge.name} has no calibration that --false-alarms could move: {cure}"
             )
         judge = judge.with_calibration(judge.calibration.moved(false_alarms))
         ready = replace(ready, detector=judge)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from blemish.calibration import FALSE_ALARMS, Calibration, OperatingPoint
+from blemish.calibration import FALSE_ALARMS, Calibration, OperatingPoint, Probability
 from blemish.detectors import _augment, _saved
 from blemish.detectors._maps import Judged, inspect_all, with_own_references
 from blemish.errors import ReferencesError
@@ -64,9 +64,11 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
     """
 
     name: str
+    zero_shot: ClassVar[bool] = False
+    """It judges before it is fitted too: a probability decides then."""
     fewest: ClassVar[int] = 1
     """Normal samples that `fit` needs."""
-    too_few: ClassVar[str]
+    too_few: ClassVar[str] = ""
     """What to tell a person who gives fewer; {count} came."""
 
     def __init__(
@@ -89,9 +91,14 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
         )
 
     @property
+    def parts(self) -> dict[str, Any]:
+        """The parts that were given, by name."""
+        return {"encoder": self.encoder}
+
+    @property
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of each part."""
-        return {"encoder": self.encoder.fingerprint}
+        return {name: part.fingerprint for name, part in self.parts.items()}
 
     @property
     def references(self) -> list[dict[str, str]]:
@@ -107,9 +114,11 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
                 ones are left out.
 
         Raises:
-            ReferencesError: too few normal samples.
+            ReferencesError: too few normal samples. A zero-shot detector returns itself for none.
         """
         known = _saved.distinct([*normals, *(f.sample for f in feedback if f.label == "normal")])
+        if self.zero_shot and not known:
+            return self
         if len(known) < self.fewest:
             raise ReferencesError(self.too_few.format(count=len(known)))
         return self._with(*self._learn(known))
@@ -139,7 +148,7 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
             samples: of any sizes. A sample with references of its own is judged by these.
 
         Raises:
-            ReferencesError: the detector has not been fitted, and a sample has no references.
+            ReferencesError: the detector has to be fitted first, and a sample has no references.
         """
         return with_own_references(samples, self, self._predict)
 
@@ -150,6 +159,8 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
 
     def _point(self) -> OperatingPoint | None:
         """What decides. Raises ReferencesError where nothing can yet."""
+        if self.calibration is None and self.zero_shot:
+            return Probability()
         if self.calibration is None:
             raise ReferencesError(
                 f"{self.name} has nothing to compare with yet. Call "
@@ -164,7 +175,7 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
 
     def _with(self, memory: Remembered | None, calibration: Calibration | None) -> Self:
         return type(self)(
-            encoder=self.encoder,
+            **self.parts,
             options=self.options,
             seed=self.seed,
             memory=memory,
@@ -199,15 +210,17 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
         return self._with(self._memory, calibration)
 
     def save(self, folder: Path) -> None:
-        """See `blemish.types.Detector`. Raises ReferencesError before the detector is fitted."""
-        if self._memory is None or self.calibration is None:
+        """See `blemish.types.Detector`. Raises ReferencesError where it has to be fitted first."""
+        if self.calibration is None and not self.zero_shot:
             raise ReferencesError(
                 f"{self.name} can be saved once it has been fitted; call fit first."
             )
         header = _saved.header(self, self.options.model_dump(mode="json"))
-        _saved.write(Path(folder), header, self._memory.arrays())
+        _saved.write(Path(folder), header, self._memory.arrays() if self._memory else {})
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The fitted detector that `save` wrote, with this one's encoder and options."""
+        """The detector that `save` wrote, with this one's parts and options."""
+        if header["calibration"] is None:
+            return self
         memory = self._remembered(list(header["references"]), arrays)
         return self._with(memory, Calibration.from_json(header["calibration"]))

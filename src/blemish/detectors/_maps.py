@@ -84,7 +84,7 @@ class Judged:
         maps: a working map per view; none where the detector finds no places.
         raw_score: of the whole part.
         evidence: what it stands on.
-        words: what else a person should read, after the finding.
+        words: what else a person should read of a part that is not normal, after the finding.
     """
 
     maps: Sequence[AnomalyMap]
@@ -190,7 +190,7 @@ def _inspection(sample: Sample, judged: Judged, point: OperatingPoint | None) ->
         raw_score=judged.raw_score,
         maps=sized,
         regions=regions,
-        explanation=f"{finding} {judged.words}".strip(),
+        explanation=finding if verdict == "normal" else f"{finding} {judged.words}".strip(),
         evidence={
             "operating_point": point.threshold,
             "calibration": point.rule,

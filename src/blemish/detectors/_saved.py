@@ -40,14 +40,14 @@ def fingerprint(*parts: Any) -> str:
 
 
 def header(detector: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What detector.json says of a fitted detector with one encoder."""
+    """What detector.json says of a detector over an encoder."""
     return {
         "name": detector.name,
         "options": dict(options),
-        "parts": {"encoder": detector.encoder.name},
+        "parts": {name: part.name for name, part in detector.parts.items()},
         "fingerprints": detector.fingerprints,
         "seed": detector.seed,
-        "calibration": detector.calibration.to_json(),
+        "calibration": detector.calibration.to_json() if detector.calibration else None,
         "references": detector.references,
     }
 
