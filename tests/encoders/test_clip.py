@@ -64,8 +64,8 @@ class Reference:
     def start(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """(1 + cells, width): tokens of an image of the model's own size."""
         s, patch = self.state, self.vision["patch_size"]
-        x = ((torch.tensor(image) / 255 - MEAN) / STD).permute(2, 0, 1)
         kernel = s["visual.conv1.weight"]
+        x = ((torch.tensor(image, dtype=kernel.dtype) / 255 - MEAN) / STD).permute(2, 0, 1)
         cells = x.unfold(1, patch, patch).unfold(2, patch, patch).permute(1, 2, 0, 3, 4)
         cells = cells.reshape(-1, 3 * patch * patch) @ kernel.reshape(len(kernel), -1).T
         x = torch.cat([s["visual.class_embedding"][None], cells])
@@ -136,6 +136,7 @@ def test_an_open_clip_checkpoint_embeds_as_its_publishers_forward_pass(
         close(joint.embeddings[i], want[0])
         close(joint.patches[i], want[1:].reshape(side, side, -1))
         close(joint.values[i], truth.values.numpy())
+        close(joint.tokens[i], layers[-1][1:].reshape(side, side, -1).numpy(), within=1e-4)
         for k, layer in enumerate(layers, 1):
             cells = layer[1:].reshape(side, side, -1).numpy()
             close(found[i].patches[k], cells, within=1e-4)
@@ -144,7 +145,60 @@ def test_an_open_clip_checkpoint_embeds_as_its_publishers_forward_pass(
     want = np.stack([truth.words(ids(text.lower())) for text in texts])
     close(clip.encode_text(texts), want)
     assert clip.logit_scale == pytest.approx(100, rel=1e-6)
-    assert (clip.dim, clip.name) == (want.shape[1], "tiny")
+    assert (clip.dim, clip.name) == (want.shape[1], f"clip:{(tmp_path / 'tiny').resolve()}")
+
+
+def vv_path(truth: Reference, x: torch.Tensor) -> torch.Tensor:
+    """The tokens of the V-V path, head by head and query by query."""
+    s, depth, heads = truth.state, truth.vision["layers"], truth.heads
+    beside = torch.empty(0)
+    for i in range(depth):
+        if i == depth // 2:
+            beside = x.clone()
+        p = f"visual.transformer.resblocks.{i}."
+        x = truth.layer(x, p, heads)
+        if i < depth // 2:
+            continue
+        mixed = torch.empty_like(x)
+        for part in torch.arange(x.shape[1]).chunk(heads):
+            v = truth.values[:, part]
+            for n, query in enumerate(v):
+                mixed[n, part] = (v @ query / len(part) ** 0.5).softmax(0) @ v
+        beside += mixed @ s[f"{p}attn.out_proj.weight"].T + s[f"{p}attn.out_proj.bias"]
+    return beside
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16-plus-240", "ViT-H-14"])
+def test_the_vv_path_equals_a_plain_loop_over_heads(
+    tmp_path: Path, write_clip: Write, name: str
+) -> None:
+    described, state = write_clip(tmp_path / "tiny", name)
+    truth = Reference(described, {k: tensor.double() for k, tensor in state.items()})
+    clip = Clip(tmp_path / "tiny", batch_size=2)
+    images = pictures(clip.default_size)
+    plain, found = clip.joint(images), clip.joint(images, vv=True)
+    for i, image in enumerate(images):
+        want = truth.joint(vv_path(truth, truth.start(image)))[1:]
+        close(found.patches[i], want.reshape(found.patches[i].shape).numpy())
+    assert np.abs(found.patches - plain.patches).max() > 0.1
+    assert np.array_equal(found.embeddings, plain.embeddings)
+    assert np.array_equal(found.values, plain.values)
+    assert np.array_equal(found.tokens, plain.tokens)
+
+
+def test_the_value_projection_is_what_attention_to_one_token_gives(
+    both: tuple[Clip, Reference],
+) -> None:
+    """The softmax over one token is 1, so its value is all that passes."""
+    clip, model = both[0], both[0]._model
+    attention = model.vision_model.encoder.layers[-1].self_attn
+    tokens = torch.randn(5, 1, 128, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        values = attention.v_proj(tokens)
+        passed = attention(tokens)[0] - attention.out_proj.bias
+        want = model.visual_projection(passed)
+    assert clip.value_projection.shape == (128, 48)
+    close(values.numpy() @ clip.value_projection, want.numpy())
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from blemish import registry
-from blemish.encoders import _clip_checkpoint, _clip_open
+from blemish import build, load, registry, weights
+from blemish.encoders import _clip_open
 from blemish.encoders.clip import Clip
-from blemish.errors import WeightsError
+from blemish.errors import OptionError, SavedError, WeightsError
 from blemish.settings import settings
+from blemish.types import Sample
 
 Write = Callable[..., tuple[dict[str, Any], dict[str, torch.Tensor]]]
 Shapes = Callable[[dict[str, Any]], dict[str, tuple[int, ...]]]
 
+NAMED = {row.name: row.repository for row in weights.checkpoints()}
 TEXT = {"context_length": 77, "vocab_size": 49408}
 FULL: dict[str, tuple[dict[str, Any], tuple[int, int, int, float, str]]] = {
     # As open_clip publishes them; then heads of both towers, side, million weights, activation.
@@ -174,7 +176,7 @@ def test_named_checkpoints_come_from_the_weights_folder(
     weights_folder: Path, write_clip: Write
 ) -> None:
     entries = [e for e in registry.ENCODERS if e.name.startswith("clip-")]
-    assert {e.name for e in entries} == set(_clip_checkpoint.PUBLISHED)
+    assert {e.name for e in entries} == set(NAMED)
     assert all(registry.resolve(e.target) is Clip for e in entries)
     write_clip(weights_folder / "clip-vit-h-14", "ViT-H-14")
     write_clip(weights_folder / "vit_large_patch14_clip_336.openai", "ViT-L-14-336-quickgelu")
@@ -189,11 +191,48 @@ def test_a_repository_in_the_hubs_cache_needs_no_network(offline: Path, write_cl
     write_clip(repository / "snapshots" / commit)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
-    assert Clip("somebody/tiny").name == "somebody/tiny"
+    assert build.encoder("clip:somebody/tiny", device="cpu").name == "clip:somebody/tiny"
+
+
+@pytest.mark.usefixtures("weights_folder")
+def test_a_detector_on_a_folders_model_comes_back(
+    tmp_path: Path, write_clip: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clip(tmp_path / "models" / "tiny")
+    write_clip(tmp_path / "models" / "other", seed=1)
+    monkeypatch.chdir(tmp_path / "models")
+    parts = [Sample(np.clip(image, 90 + i, 120)) for i in range(3) for image in picture()]
+    fitted = load("patch-memory", device="cpu", encoder="clip:tiny").fit(parts)
+    fitted.save(tmp_path / "saved")
+    wanted = fitted.predict(parts)
+    monkeypatch.chdir(tmp_path)  # where "tiny" is nothing
+    for more in ({}, {"encoder": "clip:models/tiny"}):
+        back: Any = load(tmp_path / "saved", device="cpu", **more)  # type: ignore[arg-type]
+        assert back.encoder.name == f"clip:{(tmp_path / 'models' / 'tiny').resolve()}"
+        found = back.predict(parts)
+        assert [f.raw_score for f in found] == [w.raw_score for w in wanted]
+    with pytest.raises(SavedError, match="Load it with the same"):
+        load(tmp_path / "saved", device="cpu", encoder="clip:models/other")
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", _clip_checkpoint.PUBLISHED)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("clip", r"'clip' came without a checkpoint\. Name one: clip:FOLDER"),
+        ("clip:", "came without a checkpoint"),
+        ("dinov2-small:models/tiny", r"dinov2-small has one checkpoint.*clip:FOLDER"),
+        ("clip-vit-h-14:models/tiny", "clip-vit-h-14 has one checkpoint"),
+        ("clop:models/tiny", r"no encoder called 'clop'\. Did you mean 'clip'"),
+    ],
+)
+def test_a_checkpoint_goes_to_the_encoder_that_takes_one(name: str, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        load("patch-memory", device="cpu", encoder=name)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", NAMED)
 def test_without_weights_the_error_names_them_and_the_cure(weights_folder: Path, name: str) -> None:
     with pytest.raises(WeightsError) as error:
         Clip(name)
@@ -201,8 +240,7 @@ def test_without_weights_the_error_names_them_and_the_cure(weights_folder: Path,
     assert f"The CLIP checkpoint {name} is not at hand" in words
     assert str(weights_folder) in words
     assert "HF_HUB_OFFLINE forbids the network" in words
-    repository = _clip_checkpoint.PUBLISHED[name].repository
-    assert f"hf download {repository} --local-dir {name}" in words
+    assert f"hf download {NAMED[name]} --local-dir {name}" in words
     assert "set BLEMISH_WEIGHTS" in words
 
 

@@ -9,6 +9,7 @@ import typer
 from blemish.errors import OptionError, WeightsError
 
 app = typer.Typer(help="List, fetch and verify the model weights.", no_args_is_help=True)
+SAID = {"unchecked": "here, not checked: its publisher's checksum is not known"}
 
 
 @app.command("list")
@@ -20,23 +21,34 @@ def list_() -> None:
     for row in weights.table():
         typer.echo(f"{row.name}: {states[row.name]}, {row.bytes / 1e6:.0f} MB")
         typer.echo(f"  {row.what}\n  licence: {row.licence}\n  from: {row.origin}")
+    for named in weights.checkpoints():
+        state = states[named.name]
+        typer.echo(f"{named.name}: {SAID.get(state, state)}\n  {named.what}")
+        typer.echo(f"  licence: {named.licence}\n  from: the Hugging Face hub, {named.repository}")
 
 
 @app.command()
 def pull(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
-    everything: Annotated[bool, typer.Option("--all", metavar="", help="All weights.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="All but CLIP's, which are gigabytes.")
+    ] = False,
 ) -> None:
     """Bring weights into the cache, so that inspecting needs no network."""
     from blemish import weights
     from blemish.cli import screen
 
-    known = [row.name for row in weights.table()]
+    checked = [row.name for row in weights.table()]
+    named = [row.name for row in weights.checkpoints()]
     if bool(names) == everything:
-        raise OptionError(f"Name the weights to fetch, or give --all. Known: {', '.join(known)}.")
-    for name in known if everything else names or []:
-        with screen.progress(f"Fetching {name}", "B") as update:
-            path = weights.pull(name, update)
+        known = ", ".join(checked + named)
+        raise OptionError(f"Name the weights to fetch, or give --all. Known: {known}.")
+    for name in checked if everything else names or []:
+        if name in named:  # the hub's client has bars of its own
+            path = weights.pull(name)
+        else:
+            with screen.progress(f"Fetching {name}", "B") as update:
+                path = weights.pull(name, update)
         typer.echo(f"{name}: {path}")
 
 
@@ -47,7 +59,7 @@ def verify() -> None:
 
     states = weights.verify()
     for name, state in states:
-        typer.echo(f"{name}: {state}")
+        typer.echo(f"{name}: {SAID.get(state, state)}")
     damaged = [name for name, state in states if state == "damaged"]
     if damaged:
         raise WeightsError(

@@ -6,46 +6,18 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from blemish import weights
 from blemish.encoders import _clip_open, _clip_pixels
 from blemish.encoders._clip_pixels import Preparation
 from blemish.errors import WeightsError, nearest
-from blemish.settings import settings
 
 _OPEN = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_HUGGING_FACE = ("model.safetensors", "pytorch_model.bin")
-_SMALL = ("*.json", "merges.txt")
-
-
-@dataclass(frozen=True)
-class Published:
-    """A checkpoint that has a name here: its repository on the hub, and its publisher's own files.
-
-    No row of the weights table, because a row states a checksum and theirs are not known here; the
-    encoder's fingerprint tells which tensors were loaded.
-    """
-
-    repository: str
-    files: tuple[str, ...] = ()
-
-
-PUBLISHED: Mapping[str, Published] = {
-    "clip-vit-b-16-plus-240": Published(
-        "timm/vit_base_patch16_plus_clip_240.laion400m_e31",
-        (
-            "vit_b_16_plus_240-laion400m_e31-8fb26589.pt",
-            "vit_b_16_plus_240-laion400m_e32-699c4b84.pt",
-        ),
-    ),
-    "clip-vit-l-14-336": Published("timm/vit_large_patch14_clip_336.openai"),
-    "clip-vit-h-14": Published("laion/CLIP-ViT-H-14-laion2B-s32B-b79K"),
-}
 
 
 @dataclass(frozen=True)
@@ -53,6 +25,8 @@ class Checkpoint:
     """A loaded model.
 
     Attributes:
+        name: what brings it back: of `weights.checkpoints()`, or "clip:" and a folder, a file or
+            a repository of the hub.
         model: a `transformers.CLIPModel` in evaluation mode on its device.
         folder: where its tokenizer may lie.
         preparation: how its publisher prepares pictures.
@@ -60,6 +34,7 @@ class Checkpoint:
         digest: sha256 of the weights, the architecture and the preparation.
     """
 
+    name: str
     model: Any
     folder: Path
     preparation: Preparation
@@ -71,7 +46,7 @@ def load(name: str | Path, device: str, dtype: str) -> Checkpoint:
     """Load a checkpoint.
 
     Args:
-        name: of `PUBLISHED`; or a folder, a file or a repository of the hub.
+        name: of `weights.checkpoints()`; or a folder, a file or a repository of the hub.
         device: a torch device.
         dtype: name of a torch dtype.
 
@@ -80,7 +55,7 @@ def load(name: str | Path, device: str, dtype: str) -> Checkpoint:
     """
     import torch
 
-    path = _find(name)
+    known, path = _find(name)
     folder = path if path.is_dir() else path.parent
     try:
         file = path if path.is_file() else _one_of(folder, _OPEN)
@@ -91,69 +66,30 @@ def load(name: str | Path, device: str, dtype: str) -> Checkpoint:
     # Both libraries raise nearly every kind of error about a file they cannot use.
     except Exception as error:
         raise WeightsError(
-            f"The CLIP checkpoint {name} cannot be loaded from {path}: {_first_line(error)} "
+            f"The CLIP checkpoint {name} cannot be loaded from {path}: {weights.reason(error)} "
             "Expected a folder of transformers' format (config.json with model.safetensors), one "
             "of open_clip's (open_clip_config.json with open_clip_model.safetensors), or an "
             "open_clip state dict with open_clip_config.json beside it."
         ) from error
     scale, digest = math.exp(model.logit_scale.item()), _digest(model, preparation)
     model = model.to(device, getattr(torch, dtype)).eval()
-    return Checkpoint(model, folder, preparation, scale, digest)
+    return Checkpoint(known, model, folder, preparation, scale, digest)
 
 
-def _find(name: str | Path) -> Path:
-    """The folder or file of a checkpoint, fetched from the hub where that is allowed."""
-    known = PUBLISHED.get(str(name))
-    if known is None:
-        path = Path(name).expanduser()
-        if path.exists():
-            return path
-        if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
-            raise WeightsError(
-                f"There is no CLIP checkpoint {name}: no such folder or file, and no name of the "
-                f"form owner/model on the hub. {nearest(str(name), PUBLISHED)}"
-            )
-        return _from_hub(str(name), str(name))
-    own = settings().weights
-    if own is not None:
-        for place in (str(name), known.repository.split("/")[1], *known.files):
-            if (own / place).exists():
-                return own / place
-    return _from_hub(str(name), known.repository)
-
-
-def _from_hub(name: str, repository: str) -> Path:
-    """The folder of the hub's cache that holds a repository's small files and one of weights."""
-    from huggingface_hub import constants, list_repo_files, snapshot_download
-
-    # The hub's client reads these when it is imported, which may have been before they were set.
-    flags = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    said = next(
-        (f for f in flags if os.environ.get(f, "").upper() in ("1", "ON", "YES", "TRUE")), ""
-    )
-    offline = bool(said) or constants.HF_HUB_OFFLINE
-    try:
-        if offline:
-            return Path(snapshot_download(repository, local_files_only=True))
-        there = list_repo_files(repository)
-        # Some repositories have the same weights several times; gigabytes each.
-        weights = [file for file in (*_OPEN, *_HUGGING_FACE) if file in there][:1]
-        return Path(snapshot_download(repository, allow_patterns=[*_SMALL, *weights]))
-    # It raises errors of its own, of the HTTP library and of the system.
-    except Exception as error:
-        why = f"{said or 'HF_HUB_OFFLINE'} forbids the network" if offline else _first_line(error)
-        places = f"the hub's cache, {constants.HF_HUB_CACHE}, and on the hub, {repository}"
-        cure = f"hf download {repository} --local-dir FOLDER\nand name that folder instead."
-        if name in PUBLISHED:
-            places = f"the folder that BLEMISH_WEIGHTS names ({settings().weights}), {places}"
-            cure = (
-                f"hf download {repository} --local-dir {name}\n"
-                "and set BLEMISH_WEIGHTS to the folder that holds that folder."
-            )
+def _find(name: str | Path) -> tuple[str, Path]:
+    """Name, and folder or file, of a checkpoint; fetched from the hub where that is allowed."""
+    known = [row.name for row in weights.checkpoints()]
+    if str(name) in known:
+        return str(name), weights.pull(str(name))
+    path = Path(name).expanduser()
+    if path.exists():
+        return f"clip:{path.resolve()}", path
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
         raise WeightsError(
-            f"The CLIP checkpoint {name} is not at hand. Looked in {places}: {why.rstrip('.')}. "
-            f"To bring it by hand, run on a connected machine\n    {cure}"
-        ) from error
+            f"There is no CLIP checkpoint {name}: no such folder or file, and no name of the "
+            f"form owner/model on the hub. {nearest(str(name), known)}"
+        )
+    return f"clip:{name}", weights.repository(str(name), weights.CLIP)
 
 
 def _from_open_clip(file: Path) -> tuple[Any, Preparation]:
@@ -268,10 +204,3 @@ def _digest(model: Any, preparation: Preparation) -> str:
         found.update(f"{name} {tuple(tensor.shape)}\n".encode())
         found.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, WeightsError):
-        return lines[0]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no words'}"

@@ -7,6 +7,7 @@ only, and the last layer's values are wanted by themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -90,24 +91,48 @@ class Vision:
         return found
 
     def whole(self, tokens: Any, first: int | None = None) -> tuple[Any, Any]:
-        """Tokens in the joint space and the last layer's values.
+        """Tokens as they leave the last layer, and its values.
 
         Args:
             tokens: (B, T, W), as `tokens` gives them or some of those, the class token first.
-            first: how many tokens are wanted in the joint space; None for all.
+            first: how many tokens are wanted; None for all.
 
         Returns:
-            (B, first or T, D), each token through the last norm and the projection, L2-normalised;
-            and (B, T, W), all heads' values side by side.
+            (B, first or T, W); and (B, T, W), all heads' values side by side.
         """
-        from torch.nn import functional as f
-
         *layers, last = self._layers
         for layer in layers:
             tokens, _ = _through(layer, tokens)
-        tokens, values = _through(last, tokens, first)
-        joint = self._projection(self._after(tokens)).float()
-        return f.normalize(joint, dim=-1), values.float()
+        return _through(last, tokens, first)
+
+    def both(self, tokens: Any) -> tuple[Any, Any, Any]:
+        """As `whole`, and behind its two (B, T, W) the tokens of the V-V path.
+
+        That path (AnoVL, 2308.15939; CLIP Surgery, 2304.05653) leaves the usual one half way up
+        and gains at each layer what attention gives where the values are queries and keys too. The
+        values are the usual path's, and there is no MLP, so a token keeps to what is like it.
+        """
+        values = beside = None
+        for number, layer in enumerate(self._layers):
+            if number == self.depth // 2:
+                beside = tokens
+            tokens, values = _through(layer, tokens)
+            if beside is not None:
+                beside = beside + _attended(layer.self_attn, values, values, values)
+        return tokens, values, beside
+
+    def joint(self, tokens: Any) -> Any:
+        """(..., D), L2-normalised: (..., W) tokens through the last norm and the projection."""
+        from torch.nn import functional as f
+
+        return f.normalize(self._projection(self._after(tokens)).float(), dim=-1)
+
+    @cached_property
+    def value_projection(self) -> NDArray[np.float32]:
+        """(W, D): the output projection of the last attention layer, then the visual one."""
+        last = self._layers[-1].self_attn.out_proj.weight
+        product = self._projection.weight.detach().float() @ last.detach().float()
+        return np.ascontiguousarray(product.cpu().numpy().T)
 
     def parts(self, tokens: Any, rows: NDArray[np.int64], most: int) -> tuple[Any, Any]:
         """The tower's view of subsets of an image's tokens, each as if the others did not exist.
@@ -128,9 +153,9 @@ class Vision:
         starts = torch.arange(len(tokens), device=tokens.device) * tokens.shape[1]
         wanted = starts[:, None, None] + torch.from_numpy(rows).to(tokens.device)
         found = [self.whole(flat[some], 1) for some in wanted.reshape(-1, length).split(most)]
-        joint = torch.cat([j[:, 0] for j, _ in found]).reshape(len(tokens), count, -1)
+        last = torch.cat([tokens[:, 0] for tokens, _ in found]).reshape(len(tokens), count, -1)
         values = torch.cat([v for _, v in found]).reshape(len(tokens), count, length, -1)
-        return joint, values
+        return self.joint(last), values
 
 
 def windows_of(side: int, scale: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -158,22 +183,21 @@ def windows_of(side: int, scale: int) -> tuple[NDArray[np.int64], NDArray[np.int
 
 def _through(layer: Any, tokens: Any, first: int | None = None) -> tuple[Any, Any]:
     """The first tokens after a layer, and the values of all that it attended to."""
+    attention, normed = layer.self_attn, layer.layer_norm1(tokens)
+    queries, keys = attention.q_proj(normed[:, :first]), attention.k_proj(normed)
+    values = attention.v_proj(normed)
+    tokens = tokens[:, :first] + _attended(attention, queries, keys, values)
+    return tokens + layer.mlp(layer.layer_norm2(tokens)), values
+
+
+def _attended(attention: Any, *queries_keys_values: Any) -> Any:
+    """(B, queries, W): what the heads of a layer give, through its output projection."""
     from torch.nn import functional as f
 
-    attention = layer.self_attn
-    count, _, width = tokens.shape
+    count, _, width = queries_keys_values[0].shape
     heads = attention.num_heads
-
-    def split(x: Any) -> Any:
-        return x.reshape(count, -1, heads, width // heads).transpose(1, 2)
-
-    normed = layer.layer_norm1(tokens)
-    values = attention.v_proj(normed)
-    mixed = f.scaled_dot_product_attention(
-        split(attention.q_proj(normed[:, :first])),
-        split(attention.k_proj(normed)),
-        split(values),
-    )
-    mixed = mixed.transpose(1, 2).reshape(count, -1, width)
-    tokens = tokens[:, :first] + attention.out_proj(mixed)
-    return tokens + layer.mlp(layer.layer_norm2(tokens)), values
+    split = [
+        x.reshape(count, -1, heads, width // heads).transpose(1, 2) for x in queries_keys_values
+    ]
+    mixed = f.scaled_dot_product_attention(*split)
+    return attention.out_proj(mixed.transpose(1, 2).reshape(count, -1, width))

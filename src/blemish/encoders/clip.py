@@ -39,11 +39,14 @@ class Joint:
             L2-normalised; row 0 is the top.
         values: (N, 1 + h * h, W) float32, value vectors of the last attention layer, all heads
             side by side: the class token's first, then the patches' row by row.
+        tokens: (N, h, h, W) float32, patch tokens as they leave the last layer, without norm or
+            projection.
     """
 
     embeddings: Floats
     patches: Floats
     values: Floats
+    tokens: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +74,14 @@ class Clip:
     Args:
         name_or_folder: "clip-vit-b-16-plus-240", "clip-vit-l-14-336" or "clip-vit-h-14", looked
             for in the folder that BLEMISH_WEIGHTS names and on the hub; or a folder, an open_clip
-            state dict, or a repository of the hub. See `_clip_checkpoint.load`.
+            state dict, or a repository of the hub.
         device: a torch device.
         dtype: "float32"; "float16" or "bfloat16" on devices other than the CPU.
         batch_size: images a pass.
 
     Attributes:
-        name: as given, or the folder's.
+        name: what brings the model back as an encoder: as given, or "clip:" and the folder, file
+            or repository.
         fingerprint: of weights, architecture, preparation, dtype and kind of device.
         logit_scale: what cosines are multiplied by before a softmax; 100 for trained models.
         dim: D, the width of the joint space.
@@ -102,8 +106,7 @@ class Clip:
         offered = ("float32",) if device == "cpu" else ("float32", "float16", "bfloat16")
         check_dtype(str(name_or_folder), dtype, device, offered)
         found = _clip_checkpoint.load(name_or_folder, device, dtype)
-        path = Path(name_or_folder).expanduser()
-        self.name = path.resolve().name if path.exists() else str(name_or_folder)
+        self.name = found.name
         self.batch_size = batch_size
         self._model, self._folder = found.model, found.folder
         self._preparation = found.preparation
@@ -167,29 +170,33 @@ class Clip:
         with torch.inference_mode():
             for some in self._batches(images):
                 tokens = self._vision.tokens([own(image) for image in some])
-                found.append(_numbers(self._vision.whole(tokens, 1)[0][:, 0]))
+                last, _ = self._vision.whole(tokens, 1)
+                found.append(_numbers(self._vision.joint(last[:, 0])))
         return np.concatenate(found)
 
-    def joint(self, images: Sequence[Image], *, size: int | None = None) -> Joint:
+    def joint(self, images: Sequence[Image], *, size: int | None = None, vv: bool = False) -> Joint:
         """Pictures, their patches and the last values, from one pass.
 
         Args:
             images: each (H, W, 3) uint8 RGB, of any sizes, at least one; resized whole to a square.
             size: its side in pixels, rounded down to whole patches; the checkpoint's own if None.
+            vv: `patches`, and nothing else, come by the V-V path: see `Vision.both`.
         """
         import torch
 
-        joints, values = [], []
-        side = self._side(size)
+        vision, side = self._vision, self._side(size)
+        found = []
         with torch.inference_mode():
             for some in self._batches(images):
                 sized = [self._square(image, side * self.patch) for image in some]
-                one, two = self._vision.whole(self._vision.tokens(sized))
-                joints.append(_numbers(one))
-                values.append(_numbers(two))
-        tokens = np.concatenate(joints)
-        patches = tokens[:, 1:].reshape(len(tokens), side, side, -1)
-        return Joint(tokens[:, 0], patches, np.concatenate(values))
+                start = vision.tokens(sized)
+                last, values, *beside = vision.both(start) if vv else vision.whole(start)
+                seen = vision.joint((beside or [last])[0][:, 1:])
+                parts = (vision.joint(last[:, 0]), seen, values, last[:, 1:])
+                found.append([_numbers(part) for part in parts])
+        embeddings, patches, values, tokens = map(np.concatenate, zip(*found, strict=True))
+        grid = (len(images), side, side, -1)
+        return Joint(embeddings, patches.reshape(grid), values, tokens.reshape(grid))
 
     def patch_embeddings(self, images: Sequence[Image], *, size: int | None = None) -> Floats:
         """See `Joint.patches`."""
@@ -198,6 +205,15 @@ class Clip:
     def values(self, images: Sequence[Image], *, size: int | None = None) -> Floats:
         """See `Joint.values`."""
         return self.joint(images, size=size).values
+
+    @property
+    def value_projection(self) -> Floats:
+        """(W, D) float32: `values @ value_projection` are value vectors in the joint space.
+
+        The output projection of the last attention layer, then the visual projection; no bias, no
+        norm.
+        """
+        return self._vision.value_projection
 
     def windows(self, images: Sequence[Image], scale: int, *, size: int | None = None) -> Windows:
         """Every window of scale x scale patches, one patch apart (WinCLIP, 2303.14814).

