@@ -22,6 +22,7 @@ from blemish.calibration import Calibration
 from blemish.cli.figure import figure as command
 from blemish.errors import ImageError, InputError, OptionError
 from blemish.images import content_hash, read_image
+from blemish.report import letters
 from blemish.runs import folder as run_folder
 from blemish.runs.pictures import write_maps
 
@@ -231,9 +232,9 @@ def test_methods_of_one_name_are_told_apart(
 
 
 def test_a_long_title_is_wrapped_or_cut() -> None:
-    font = grid._font(36)
+    font = letters.font(36)
 
-    lines = grid._wrapped(
+    lines = letters.wrapped(
         "a method with a long name and Donaudampfschifffahrtsgesellschaft", font, 300
     )
 

@@ -143,8 +143,8 @@ def test_prompts_by_source(alfa: Any, part: Sample) -> None:
 
     template = {("template", "normal"): 72, ("template", "abnormal"): 72}
     model = {
-        ("language model", "normal"): len(written.normal),
-        ("language model", "abnormal"): len(written.abnormal),
+        ("written", "normal"): len(written.normal),
+        ("written", "abnormal"): len(written.abnormal),
     }
     assert counts() == template | model
     assert counts(llm_prompts=False) == template

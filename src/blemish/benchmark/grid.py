@@ -9,9 +9,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from blemish.benchmark.figure import Line
+from blemish.report.letters import font, wrapped
 from blemish.report.overlay import outlines
 from blemish.types import AnomalyMap, Image, Mask, Region
 
@@ -37,7 +38,7 @@ def draw(titles: Sequence[str], lines: Sequence[Line], rule: str) -> bytes:
     wide = (_WIDE - _SIDE - _GAP * (len(titles) + 2)) // (len(titles) + 2)
     ranges = [_range(lines, place) for place in range(len(titles))]
     heads = [
-        [line for part in title.split("\n") for line in _wrapped(part, _font(_TEXT), wide)]
+        [line for part in title.split("\n") for line in wrapped(part, font(_TEXT), wide)]
         for title in ("image", "truth", *titles)
     ]
     for head, span in zip(heads[2:], ranges, strict=True):
@@ -46,7 +47,7 @@ def draw(titles: Sequence[str], lines: Sequence[Line], rule: str) -> bytes:
     highs = [
         round(min(line.image.shape[0] / line.image.shape[1], _TALLEST) * wide) for line in lines
     ]
-    foot = _wrapped(rule, _font(_SMALL), _WIDE - 2 * _GAP)
+    foot = wrapped(rule, font(_SMALL), _WIDE - 2 * _GAP)
     calibrated = any(own for line in lines for own in line.calibrated)
     deep = round(_SMALL * 1.3) * len(foot) + (130 if calibrated else 0) + 2 * _GAP
     sheet = Pillow.new("RGB", (_WIDE, top + sum(highs) + _GAP * len(highs) + deep), _PAPER)
@@ -126,7 +127,7 @@ def _fitted(cell: Image | str, wide: int, high: int, shape: tuple[int, ...]) -> 
 
 def _row_title(sheet: Pillow.Image, title: str, y: int, high: int) -> None:
     """Write a row's title from bottom to top beside it."""
-    texts = [_wrapped(text, _font(_TEXT), high)[0] for text in title.split("\n")]
+    texts = [wrapped(text, font(_TEXT), high)[0] for text in title.split("\n")]
     tile = Pillow.new("RGB", (high, _SIDE), _PAPER)
     pen = ImageDraw.Draw(tile)
     above = (_SIDE - len(texts) * round(_TEXT * 1.25)) / 2
@@ -146,10 +147,10 @@ def _scale(sheet: Pillow.Image, y: int, *, raw: bool) -> None:
     for score, text, anchor in ((0.0, "0", "la"), (0.5, "0.5", "ma"), (1.0, "1", "ra")):
         at = x + long * score
         pen.line((at, y + thick, at, y + thick + 8), fill=_BLACK, width=2)
-        pen.text((at, y + thick + 10), text, font=_font(_SMALL), fill=_BLACK, anchor=anchor)
+        pen.text((at, y + thick + 10), text, font=font(_SMALL), fill=_BLACK, anchor=anchor)
     words = "Calibrated score, one scale for every picture; 0.5 is the operating point."
     words += " Raw: one scale for the column." if raw else ""
-    lines = _wrapped(words, _font(_SMALL), _WIDE - x - long - 4 * _GAP)
+    lines = wrapped(words, font(_SMALL), _WIDE - x - long - 4 * _GAP)
     _text(pen, (x + long + 2 * _GAP, y - 4), lines, _SMALL)
 
 
@@ -164,27 +165,7 @@ def _text(
 ) -> None:
     for place, line in enumerate(lines):
         y = at[1] + place * round(size * 1.25)
-        pen.text((at[0], y), line, font=_font(size), fill=colour, anchor="ma" if centred else "la")
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, wide: float) -> list[str]:
-    """Text in lines that fit; a word that is too long is cut short with dots."""
-    lines: list[str] = []
-    for word in text.split():
-        while font.getlength(word) > wide:
-            word = word.rstrip("…")[:-1] + "…"
-        if lines and font.getlength(f"{lines[-1]} {word}") <= wide:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines or [""]
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size=size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+        pen.text((at[0], y), line, font=font(size), fill=colour, anchor="ma" if centred else "la")
 
 
 @cache

@@ -70,11 +70,12 @@ def assembled(
         encode: from texts to the joint space.
     """
     model = written or Prompts((), ())
+    by: Source = "language model" if written and written.fingerprint else "written"
     kinds: tuple[tuple[Source, bool, Sequence[str]], ...] = (
         ("template", False, templates.normal),
         ("template", True, templates.abnormal),
-        ("language model", False, model.normal),
-        ("language model", True, model.abnormal),
+        (by, False, model.normal),
+        (by, True, model.abnormal),
     )
     both = {*templates.normal, *model.normal} & {*templates.abnormal, *model.abnormal}
     sources: dict[tuple[str, bool], Source] = {}

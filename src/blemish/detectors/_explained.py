@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from blemish.types import Inspection
 
-Source = Literal["template", "language model"]
+Source = Literal["template", "language model", "written"]
+"""What made a prompt; "written" by a person, such as those of the bank."""
 
 
 @dataclass(frozen=True)

@@ -281,10 +281,7 @@ class ALFA(ClipDetector[ALFAOptions, View]):
         other = "normal" if known.abnormal[number] else "abnormal"
         span = f"the {other} prompts, {others.min():.3f} to {others.max():.3f}"
         if found.scores[number] > 0:
-            away = max(
-                others.min() - found.similarity[number], found.similarity[number] - others.max()
-            )
-            return f"{away:.3f} outside {span}"
+            return f"outside {span}"
         if found.kept[number]:
             return f"inside {span}, but so is every prompt of its side, which stays whole"
         return f"inside {span}"

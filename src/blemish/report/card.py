@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from blemish.report.evidence import details
+from blemish.report.evidence import bars, details
 from blemish.report.overlay import heatmap_layer, outlines, place_labels, render_size
 from blemish.types import AnomalyMap, Image, Region
 
@@ -87,13 +87,14 @@ def article(card: Card, key: str) -> str:
     if card.label:
         facts.append(f"<dt>Label</dt><dd>{escape(card.label)}</dd>")
     words = f"<p>{escape(found['explanation'])}</p>" if found.get("explanation") else ""
+    evidence = found.get("evidence", {})
     return f"""<article id="{key}" aria-labelledby="{key}-name">
 <div class="picture"><img src="{_photo(card.image, height, width)}" alt="Photo of {name}" \
 width="{width}" height="{height}" loading="lazy">{_layers(card, height, width)}</div>
 <div class="words"><h3 id="{key}-name"><bdi>{name}</bdi></h3>
 <p>{badge(found["verdict"])}</p>
 <dl>{"".join(facts)}</dl>
-{words}{_region_table(card.regions)}{details(found.get("evidence", {}))}</div>
+{words}{bars(evidence)}{_region_table(card.regions)}{details(evidence)}</div>
 </article>
 """
 

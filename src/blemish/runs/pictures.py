@@ -109,7 +109,7 @@ class Drawing:
         if self.overlays:
             small = write_heat(self.out, item.id, result.maps[shown]) if result.maps else None
             heat = painted(small, self.calibration or point_of(result.evidence))
-            caption = ", ".join(filter(None, (_caption(result.verdict, result.score), called)))
+            caption = ", ".join(filter(None, (said(result.verdict, result.score), called)))
             path = self.out / OVERLAYS / f"{name}.jpg"
             write_overlay(path, views[shown], heat, in_view(result.regions, shown), caption)
         return extra
@@ -148,7 +148,7 @@ def redraw(out: Path, row: Row, image: Image, point: Calibration) -> None:
         point: the new operating point.
     """
     heat = painted(read_heat(out, row["id"]), point)
-    caption = _caption(row["verdict"], row["score"])
+    caption = said(row["verdict"], row["score"])
     write_overlay(out / row["overlay"], image, heat, in_view(rows.regions_of(row), 0), caption)
 
 
@@ -221,5 +221,6 @@ def read_maps(path: Path) -> tuple[AnomalyMap, ...]:
         return tuple(page.asarray().astype(np.float32) for page in file.pages)
 
 
-def _caption(verdict: str, score: float | None) -> str:
+def said(verdict: str, score: float | None) -> str:
+    """What stands under a picture."""
     return verdict if score is None else f"{verdict}, score {score:.2f}"
