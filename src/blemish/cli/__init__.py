@@ -16,8 +16,10 @@ from blemish.cli import (
     compare,
     datasets,
     detectors,
+    explain,
     figure,
     inspect,
+    prompts,
     weights,
 )
 from blemish.errors import BlemishError
@@ -36,12 +38,16 @@ app.command("inspect", help=inspect.HELP, epilog=inspect.EXIT_CODES, no_args_is_
 app.command("annotate", help=annotate.HELP, epilog=annotate.EXIT_CODES, no_args_is_help=True)(
     annotate.annotate
 )
+app.command("explain", help=explain.HELP, epilog=explain.EXIT_CODES, no_args_is_help=True)(
+    explain.explain
+)
 app.command("calibrate", no_args_is_help=True)(calibrate.calibrate)
 app.command("detectors")(detectors.detectors)
 app.command("bench", help=bench.HELP, epilog=bench.EXIT_CODES, no_args_is_help=True)(bench.bench)
 app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("figure", no_args_is_help=True)(figure.figure)
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(prompts.app, name="prompts")
 app.add_typer(weights.app, name="weights")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +14,6 @@ from blemish.cli import inspecting as shared
 from blemish.errors import InputError, OptionError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from blemish.cli.preparing import Prepared
     from blemish.detectors._explained import Explained, PromptScore
     from blemish.runs.sources import Item
@@ -192,15 +190,22 @@ def _show(explained: Explained, most: int | None) -> None:
     if explained.descriptors:
         console.print()
         best = explained.descriptors[:BEST]
-        lines = [(f"{similarity:.3f}", Text(text)) for text, similarity in best]
-        console.print(_table(["similarity", "description of an anomaly"], lines))
+        table = screen.table("similarity", figures=["similarity"], last="description of an anomaly")
+        for text, similarity in best:
+            table.add_row(f"{similarity:.3f}", Text(text))
+        console.print(table)
     for kept, title in ((True, "Kept"), (False, "Dropped")):
         rows = [prompt for prompt in _telling(prompts) if prompt.kept == kept]
         console.print(f"\n{title}: {_counts(prompts, kept)}", style="bold")
         shown = rows[:most]
         if shown:
-            columns = ["similarity", "score", "label", "source", "why, and prompt"]
-            console.print(_table(columns, _lines(shown)))
+            figures = ("similarity", "score")
+            table = screen.table(
+                *figures, "label", "source", figures=figures, last="why, and prompt"
+            )
+            for line in _lines(shown):
+                table.add_row(*line)
+            console.print(table)
         if len(rows) > len(shown):
             console.print(f"and {len(rows) - len(shown)} more; --all prints them")
     console.print()
@@ -231,18 +236,3 @@ def _lines(prompts: Sequence[PromptScore]) -> Iterator[Sequence[Any]]:
                 source = prompt.source.removeprefix("language ")
                 figures = f"{prompt.similarity:.3f}", f"{prompt.score:.3f}"
                 yield *figures, prompt.label, source, Padding(Text(prompt.text), (0, 0, 0, 2))
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """A table whose last column takes what room the others leave."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    *narrow, wide = columns
-    for column in narrow:
-        number = column in ("similarity", "score")
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    table.add_column(wide, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 COLOURS = {"anomalous": "bold red", "unsure": "yellow", "normal": "green", "failed": "magenta"}
 _PATIENCE = 1.0
@@ -20,6 +21,24 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def table(*columns: str, figures: Collection[str] = (), last: str = "") -> Table:
+    """A table without lines.
+
+    Args:
+        columns: their headings.
+        figures: which of them hold figures.
+        last: heading of one more, whose texts take what room the others leave.
+    """
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, justify="right" if name in figures else "left", no_wrap=True)
+    if last:
+        made.add_column(last, overflow="fold")
+    return made
 
 
 @contextlib.contextmanager

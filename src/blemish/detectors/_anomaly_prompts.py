@@ -131,11 +131,13 @@ def written(class_name: str, path: str, model: ChatModel | None, *, consistent: 
 
 def _in_files(class_name: str, path: Path) -> Generated | None:
     """A named file, whatever its class; of a folder, the file that is of this class."""
-    if path.is_dir():
-        wanted = contrast.called(class_name)
-        of_class = (generated.read(file) for file in sorted(path.glob("*.json")))
-        return next((g for g in of_class if contrast.called(g.class_name) == wanted), None)
-    return generated.read(path)
+    if not path.is_dir():
+        return generated.read(path)
+    for file in sorted(path.glob("*.json")):
+        found = generated.read(file)
+        if contrast.called(found.class_name).casefold() == contrast.called(class_name).casefold():
+            return found
+    return None
 
 
 def first(written: Generated, most: int | None) -> Generated:

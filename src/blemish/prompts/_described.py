@@ -26,7 +26,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from blemish.prompts.answers import Unreadable, json_values, refuses, spoken, without_echo
-from blemish.prompts.vqa_answer import _foreign
+from blemish.prompts.vqa_answer import foreign
 
 Label = Literal["normal", "abnormal"]
 LONGEST = 40
@@ -41,7 +41,7 @@ _BOLD = re.compile(r"\*\*|__|(?<!\w)[*_`]|[*_`](?!\w)")
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])[\"”’)]?\s+(?=[\"“‘(]?[A-ZÀ-Þ])")
 _CLAUSE_ENDS = re.compile(r"[,;:]? (?:–|—|-) |[,;:]\s+|\s+\(")
 _WRAPPED = re.compile(r"\n[ \t]+(?=[a-z])(?![a-z][.)])")
-_EDGES = " \t\"“”„«»‘’'`,;.…"
+_EDGES = " \t\"“”„«»‘’'`,;.!…"
 _NEXT_NUMBER = re.compile(r"(?<=[.!?;,])\s+\(?\d{1,3}[.)]?$")
 _TABLE_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
 
@@ -133,7 +133,7 @@ def _descriptions(text: str, label: Label, asked: str, ended: str) -> list[tuple
             found.append((rest is not None, words))
     if not found and refuses(text.lower()):
         raise Unreadable("the model refused to answer", "refused")
-    if found and _foreign(". ".join(words for _, words in found)):
+    if found and foreign(". ".join(words for _, words in found)):
         raise Unreadable("the reply is not in English")
     return found
 
@@ -252,13 +252,13 @@ def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
 def _short(prompt: str) -> str:
     """A prompt that CLIP can read whole, cut where a sentence or a clause ends; "" without one."""
     prompt = " ".join(prompt.split())
-    for ends in (None, _SENTENCE_ENDS, _CLAUSE_ENDS):
-        places = [len(prompt)] if ends is None else [m.start() for m in ends.finditer(prompt)]
-        for place in reversed(places):
-            cut = prompt[:place].strip(_EDGES)
-            if len(cut.split()) <= LONGEST and len(cut) <= _LONGEST_SIGNS:
-                return cut
-    return ""
+    places = [len(prompt)]
+    for ends in (_SENTENCE_ENDS, _CLAUSE_ENDS):
+        places += reversed([end.start() for end in ends.finditer(prompt, 0, _LONGEST_SIGNS)])
+    cuts = (prompt[:place].strip(_EDGES) for place in places)
+    return next(
+        (cut for cut in cuts if len(cut.split()) <= LONGEST and len(cut) <= _LONGEST_SIGNS), ""
+    )
 
 
 def _small(words: str) -> str:

@@ -26,6 +26,11 @@ from blemish.prompts._asked import Query, ask, folded
 from blemish.prompts.contrast import called
 from blemish.types import ChatModel
 
+__all__ = [
+    "Generated", "Query", "bank", "banked", "digest", "edited", "generate", "is_edited", "kept",
+    "kept_at", "read", "write",
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Generated:

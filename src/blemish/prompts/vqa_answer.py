@@ -125,7 +125,7 @@ def _read_text(text: str, asked: str, ended: str, question: Asked, repaired: lis
     if not any(letter.isalpha() for letter in text):
         raise Unreadable("the reply only repeats the question")
     score = where.score(text, repaired)
-    if score is None and _foreign(text):
+    if score is None and foreign(text):
         raise Unreadable("the reply is not in English")
     said = told(sentences(text), question)
     verdict, reason, words = settle(said, question.judged)
@@ -192,7 +192,7 @@ def _yes(asked: str) -> Literal["normal", "anomalous"]:
     )
 
 
-def _foreign(text: str) -> bool:
+def foreign(text: str) -> bool:
     """Whether a text is not English: by its script, or by the small words that it uses."""
     letters = [letter for letter in text if letter.isalpha()]
     if sum(ord(letter) > 0x24F for letter in letters) * 3 > len(letters):
