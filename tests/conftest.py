@@ -53,6 +53,26 @@ def stub(module: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def stand_ins(module: Callable[[Path], ModuleType]) -> ModuleType:
+    """The module `stand_ins`: encoders without weights, one of them with a text tower."""
+    return module(Path(__file__).with_name("stand_ins.py"))
+
+
+@pytest.fixture(scope="session")
+def tiny(module: Callable[[Path], ModuleType]) -> ModuleType:
+    """The module `tiny_clip`: writes small random CLIP checkpoints."""
+    return module(Path(__file__).with_name("tiny_clip.py"))
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random CLIP checkpoint that reads 77 tokens."""
+    folder: Path = tmp_path_factory.mktemp("clip")
+    tiny.write_checkpoint(folder, context=77)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def recorded(module: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `recordings`: writes small videos, point clouds and time series."""
     return module(Path(__file__).with_name("recordings.py"))

@@ -223,6 +223,8 @@ def _valid(name: str, model: Any, options: Mapping[str, Any], others: Collection
         at = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "extra_forbidden":
             text = f"{name} has no option '{at}'. {nearest(at, known).replace('-', '_')}"
+        elif not at:
+            text = f"The options of {name}: {first['msg'].removeprefix('Value error, ')}."
         else:
             text = f"Option {at}={first['input']!r} of {name}: {first['msg']}."
         raise OptionError(text) from cause

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from blemish.datasets.model import Dataset
 from blemish.encoders.dinov2 import Dinov2
 from blemish.llms.scripted import Rule, Scripted
 from blemish.regions import division, marks
+from blemish.settings import settings
 from blemish.synthesis.procedural import write_set
 from blemish.types import Encoder, Image, Message, Reply, Token, Usage
 
@@ -86,6 +88,8 @@ class Halves:
 
 def answered(messages: Sequence[Message]) -> Reply:
     """What a question asks for, in its own form; the score is drawn by the picture it is about."""
+    if not messages[-1].images:  # prompts for a class
+        return Reply("- one with a pale spot\n- one with a straight edge", Usage(1, 100, 10, 0.01))
     *_, judged = messages[-1].images
     digit = hashlib.sha256(judged.tobytes()).digest()[0] % 10
     if "center coordinates" in messages[-1].text:
@@ -137,14 +141,29 @@ def drawn_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def means(tiny: Encoder, model: Scripted) -> Means:
-    """The tiny encoder and a segmenter under the names that detectors and protocols ask for."""
+@pytest.fixture(scope="session")
+def encoders(tiny: Encoder, stand_ins: ModuleType) -> dict[str, Encoder]:
+    """Small encoders under the names that detectors and protocols ask for."""
     names = ("dinov2-small", "tiny", "efficientnet-lite0")
+    return dict.fromkeys(names, tiny) | {"clip-vit-b-16-plus-240": stand_ins.Captions()}
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache: what a language model writes is kept there."""
+    monkeypatch.setenv("BLEMISH_CACHE", str(tmp_path / "cache"))
+    settings.cache_clear()
+    yield tmp_path / "cache"
+    settings.cache_clear()
+
+
+@pytest.fixture
+def means(encoders: dict[str, Encoder], model: Scripted, own_cache: Path) -> Means:
+    """The small encoders, a segmenter and a language model."""
     return Means(
         device="cpu",
         dtype="float32",
-        encoders=dict.fromkeys(names, tiny),
+        encoders=encoders,
         segmenters={"facebook/sam-vit-huge": Halves()},
         language_model=model,
     )

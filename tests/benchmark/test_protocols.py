@@ -46,6 +46,7 @@ BUILT = {
 QUOTED = {
     *("SAA", "SAA+", "CLIP-AD", "CLIP-AD+", "Draem", "SimpleNet", "UniAD", "DiAD", "JNLD"),
     *("JNLD (Unified)", "Trans-MM", "MaskCLIP", "AnoVL", "AnomalyCLIP"),
+    "ALFA with GPT-3, 146 prompts (only 72 manual)",  # its language model has been shut down
 }
 CATEGORIES = {"mvtec-ad": 15, "visa": 12}
 ONE_DRAW = {"000/attempts", "001/quantitative", "003/figure8"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ import pytest
 from blemish import registry, weights
 from blemish.benchmark import run as bench_run
 from blemish.errors import WeightsError
+from blemish.settings import settings
 
 Call = Callable[..., Any]
 
@@ -32,7 +33,7 @@ def data(stub: ModuleType, tmp_path: Path) -> Path:
     """Two categories of MVTec AD; a defect is a dark spot, outlined in its mask."""
     root = tmp_path / "sets" / "mvtec"
     for category in ("bottle", "leather"):
-        for number in range(3):
+        for number in range(4):
             stub.draw(root / category / "train" / "good" / f"{number}.png")
         for number in range(4):
             stub.draw(root / category / "test" / "good" / f"{number}.png")
@@ -204,6 +205,79 @@ def test_a_protocol_takes_a_model_and_goes_without_a_segmenter(
     said = blemish("bench", "000/regions", "--data", data)
     assert said.code == 2
     assert "add --llm, such as --llm openai:gpt-5" in said.err
+
+
+@pytest.fixture
+def alfa(blemish: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """ALFA and WinCLIP beside the stubs; their weights are not at hand, and no network is."""
+    entries = {name: registry.detector(name) for name in ("musc", "patch-memory")}
+    entries |= {e.name: e for e in registry.DETECTORS if e.name in ("alfa", "winclip")}
+    monkeypatch.setattr(registry, "detectors", lambda: entries)
+    monkeypatch.setenv("BLEMISH_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("BLEMISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_a_checkpoint_that_is_not_at_hand_costs_its_methods_only(
+    blemish: Call, data: Path, alfa: None, tmp_path: Path
+) -> None:
+    said = blemish("bench", "004/table7", "--data", data.parent)
+    assert said.code == 3
+    why = "its weights are not at hand: The CLIP checkpoint clip-vit-b-16-plus-240 is not at hand."
+    assert f"\nALFA: cannot be run, {why} Looked in" in said.err
+    assert said.err.count("hf download") == 1
+    assert "MuSc" in said.out
+    ran = tmp_path / "blemish_bench/004-table7/cells/mvtec-ad/bottle"
+    assert [path.name.partition("-")[0] for path in ran.iterdir()] == ["musc"]
+
+
+def test_methods_that_lack_the_same_are_told_together(
+    blemish: Call, data: Path, alfa: None
+) -> None:
+    said = blemish("bench", "004/table2", "--data", data)
+    assert said.code == 2
+    ticks = "Template + LLM; Template + LLM + S_c; Template + LLM + S_c + aligner"
+    assert f"Normal prompts only; Template; {ticks}: cannot be run, its weights" in said.err
+    assert said.err.count("hf download") == 1
+    assert "Nothing can be run here" in said.err
+
+
+def test_one_clip_detector_without_weights_ends_in_words(
+    blemish: Call, data: Path, alfa: None
+) -> None:
+    for words in ((), ("--encoder", "clip:nowhere")):
+        said = blemish("bench", "--detector", "winclip", "--dataset", data, *words)
+        assert said.code == 2
+        assert "There is no CLIP checkpoint nowhere" in said.err or "hf download" in said.err
+
+
+def test_prompts_come_from_the_bank_or_from_the_model_that_is_named(
+    blemish: Call, data: Path, alfa: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Any] = []
+
+    def noting(plan: Any, out: Path, means: Any, **_: Any) -> list[Any]:
+        ran.append((plan, out, means))
+        return []
+
+    monkeypatch.setattr(weights, "pull", lambda name, progress=None: data)
+    monkeypatch.setattr(bench_run, "run", noting)
+    Path("script.json").write_text('{"": "- a hole"}')
+    for words in ((), ("--llm", "scripted:script.json")):
+        assert blemish("bench", "004/table2", "--data", data, *words).code == 0
+    (bank, first, without), (model, second, given) = ran
+    assert bank.cells == model.cells
+    assert len({cell.method for cell in bank.cells}) == 5
+    assert first != second
+    assert (without.language_model, given.language_model.name) == (None, "scripted")
+    said = blemish("bench", "004/table3", "--data", data)
+    assert said.code == 3
+    assert "ALFA with GPT-3.5, 146 prompts (only 72 manual): cannot be run" in said.err
+    assert "add --llm" in said.err
 
 
 def test_a_model_that_nothing_asks_is_told(blemish: Call, data: Path, script: str) -> None:

@@ -1,13 +1,11 @@
-"""What the tests of detectors share: an encoder without weights, made-up parts, plain loops."""
+"""What the tests of detectors share: made-up parts, detectors over a stand-in, plain loops."""
 
 from __future__ import annotations
 
-import re
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,170 +17,29 @@ from blemish.detectors.padim import PaDiM, PaDiMOptions
 from blemish.detectors.patch_memory import PatchMemory, PatchMemoryOptions
 from blemish.detectors.patchcore import PatchCore, PatchCoreOptions
 from blemish.detectors.spade import Spade, SpadeOptions
-from blemish.images import resize
 from blemish.synthesis.procedural import make_part
-from blemish.types import Detector, Encoder, Features, Image, Inspection, Sample
+from blemish.types import Detector, Encoder, Image, Inspection, Sample
 
 SIDE = 112
 """Of the made-up parts and of the encoder's input, so that a part's map is its working map."""
 
 
-class Cells:
-    """Stands in for an encoder: statistics of cells of 14 (layer 1) and 28 (layer 2) pixels."""
-
-    name = "cells"
-    default_layers: tuple[int, ...] = (1, 2)
-    default_size = SIDE
-
-    def __init__(self, fingerprint: str = "cells:1") -> None:
-        self.fingerprint = fingerprint
-
-    def encode(
-        self, images: Sequence[Image], *, layers: Sequence[int], size: int
-    ) -> list[Features]:
-        return [self._features(image, layers, size) for image in images]
-
-    def _features(self, image: Image, layers: Sequence[int], size: int) -> Features:
-        scale = size / (28 * (image.shape[0] * image.shape[1]) ** 0.5)
-        rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
-        sized = np.asarray(resize(image, 28 * rows, 28 * columns) / 255, np.float32)
-        patches = {k: _cells(sized, 14 * k) for k in sorted(layers)}
-        return Features(patches[max(patches)].mean((0, 1)), patches)
-
-
-def _cells(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """(h, w, 13): a constant, mean and spread of each colour, edges, what the quarters hold."""
-    h, w = image.shape[0] // side, image.shape[1] // side
-    balanced = image - image.mean((0, 1))  # so that exposure and white balance matter little
-    cells = balanced.reshape(h, side, w, side, 3).transpose(0, 2, 1, 3, 4)
-    grey = cells.mean(-1)
-    mean = grey.mean((2, 3))
-    half = side // 2
-    quarters = [grey[:, :, y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
-    return np.concatenate(
-        [
-            np.full((h, w, 1), 0.2),
-            cells.mean((2, 3)),
-            cells.std((2, 3)),
-            2 * np.abs(np.diff(grey, axis=2)).mean((2, 3))[..., None],
-            2 * np.abs(np.diff(grey, axis=3)).mean((2, 3))[..., None],
-            np.stack([q.mean((2, 3)) - mean for q in quarters], -1),
-        ],
-        axis=-1,
-    ).astype(np.float32)
-
-
-class Captions(Cells):
-    """Stands in for CLIP: dark places turn a picture from the words for normal to the others.
-
-    Each embedding is (cos t, sin t, a little of what is seen): t rises with the darkest cell of a
-    window, seen beside its row and column. Normal texts have t near 0, abnormal ones near 1.
-    """
-
-    name = "captions"
-    logit_scale = 30.0
-    patch = 14
-    abnormal = re.compile(
-        r"\b(abnormal|damaged|broken|defective|imperfect|blemished)|with (fl|de|da)"
-    )
-
-    @property
-    def value_projection(self) -> NDArray[np.float32]:
-        return np.asarray(np.random.default_rng(3).standard_normal((13, 8)) / 3, np.float32)
-
-    def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        rows = np.zeros((len(texts), 8))
-        for row, text in zip(rows, texts, strict=True):
-            noise = np.random.default_rng(zlib.crc32(text.encode())).standard_normal(8)
-            angle = float(bool(self.abnormal.search(text))) + 0.1 * noise[0]
-            row[:] = [np.cos(angle), np.sin(angle), *(0.05 * noise[2:])]
-        return _unit(rows)
-
-    def embed(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        return self.joint(images).embeddings
-
-    def joint(
-        self, images: Sequence[Image], *, size: int | None = None, vv: bool = False
-    ) -> SimpleNamespace:
-        side = (size or SIDE) // 14
-        seen = [self._seen(image, side) for image in images]
-        whole = [_caption(odd.max(), cells.mean((0, 1))) for odd, cells in seen]
-        patches = [
-            [
-                [_caption(o / (2 if vv else 1), c) for o, c in zip(*row, strict=True)]
-                for row in zip(odd, cells, strict=True)
-            ]
-            for odd, cells in seen
-        ]
-        values = [np.concatenate([c.mean((0, 1))[None], c.reshape(-1, 13)]) for _, c in seen]
-        return SimpleNamespace(
-            embeddings=_unit(whole),
-            patches=_unit(patches),
-            tokens=np.stack([cells for _, cells in seen]),
-            values=np.stack(values),
-        )
-
-    def windows(
-        self, images: Sequence[Image], scale: int, *, size: int | None = None
-    ) -> SimpleNamespace:
-        side = (size or SIDE) // 14
-        steps = side - scale + 1
-        places = np.array([(y, x) for y in range(steps) for x in range(steps)])
-        inside = np.array([side * y + x for y in range(scale) for x in range(scale)])
-        rows = np.array([[0, *(1 + side * y + x + inside)] for y, x in places])
-        embeddings, values = [], []
-        for image in images:
-            odd, cells = self._seen(image, side)
-            parts = [np.s_[y : y + scale, x : x + scale] for y, x in places]
-            embeddings.append(
-                [_caption(odd[p].max(), cells[p].mean((0, 1)) * scale / side) for p in parts]
-            )
-            some = [
-                np.concatenate([cells[p].mean((0, 1))[None], cells[p].reshape(-1, 13)])
-                for p in parts
-            ]
-            values.append(np.array(some) * (1 - 0.1 / scale))
-        return SimpleNamespace(
-            places=places,
-            rows=rows,
-            embeddings=_unit(embeddings),
-            values=np.asarray(values, np.float32),
-        )
-
-    def _seen(self, image: Image, side: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """(side, side) how dark each cell is for its place, and (side, side, 13) its statistics."""
-        sized = resize(image, 14 * side, 14 * side)
-        grey = sized.mean(2).reshape(side, 14, side, 14).mean((1, 3))
-        usual = np.median(grey, 0) + np.median(grey, 1)[:, None] - np.median(grey)
-        return np.maximum(usual - grey, 0) / 64, _cells(np.asarray(sized / 255, np.float32), 14)
-
-
-def _caption(odd: float, cells: NDArray[np.float32]) -> NDArray[np.float64]:
-    angle = min(float(odd), 1.2)
-    return np.array([np.cos(angle), np.sin(angle), *(0.1 * cells[1:7])])
-
-
-def _unit(rows: Any) -> NDArray[np.float32]:
-    found = np.asarray(rows, np.float64)
-    return np.asarray(found / np.linalg.norm(found, axis=-1, keepdims=True), np.float32)
-
-
 @pytest.fixture(scope="session")
-def captions() -> Captions:
+def captions(stand_ins: ModuleType) -> Any:
     """The stand-in for CLIP."""
-    return Captions()
+    return stand_ins.Captions()
 
 
 @pytest.fixture(scope="session")
-def make_encoder() -> Callable[[str], Encoder]:
+def make_encoder(stand_ins: ModuleType) -> Callable[[str], Encoder]:
     """Builds the stand-in encoder with another fingerprint."""
-    return lambda fingerprint: Cells(fingerprint)
+    return lambda fingerprint: cast(Encoder, stand_ins.Cells(fingerprint))
 
 
 @pytest.fixture(scope="session")
-def cells() -> Encoder:
+def cells(stand_ins: ModuleType) -> Encoder:
     """The stand-in encoder: layers 1 and 2, whose grids differ."""
-    return Cells()
+    return cast(Encoder, stand_ins.Cells())
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,12 @@ def record(rows: Sequence[Row]) -> dict[str, Any] | None:
     }
 
 
+def writers(rows: Sequence[Row]) -> list[str]:
+    """Who wrote the texts that pictures were compared with, as detectors say it in "prompts"."""
+    told = [row.get("evidence", {}).get("prompts") for row in rows]
+    return sorted({one["by"] for one in told if isinstance(one, dict) and "by" in one})
+
+
 def now(row: Row) -> bool:
     """Whether a picture took as long as it takes: none of its answers was there already."""
     answers = _answers(row)

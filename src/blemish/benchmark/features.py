@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from blemish.types import Encoder, Features, Image
 
-MOST_BYTES = 2 * 10**9
+MOST_BYTES = 4 * 10**9
 """Of remembered features; the call that was not asked for longest goes first. A call is the
-runner's batch: 8 pictures at 448 px are 25 MB with the default encoder and two layers."""
+runner's batch: 8 pictures at 448 px are 25 MB with the default encoder and two layers. With CLIP
+ViT-B/16+ a picture and its windows are 13 MB, and those of a category of VisA 2.5 GB: where one
+round over its pictures did not fit, the next would find none of them."""
 
 
 class Remembering:
@@ -32,7 +34,7 @@ class Remembering:
     def __init__(self, encoder: Encoder, most_bytes: int = MOST_BYTES) -> None:
         self._encoder = encoder
         self._most_bytes = most_bytes
-        self._calls: OrderedDict[str, list[Features]] = OrderedDict()
+        self._calls: OrderedDict[str, Any] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
         self.name, self.fingerprint = encoder.name, encoder.fingerprint
@@ -46,18 +48,32 @@ class Remembering:
         self, images: Sequence[Image], *, layers: Sequence[int], size: int
     ) -> list[Features]:
         """See `blemish.types.Encoder`."""
-        key = _key(images, layers, size)
+        return list(self._known("encode", images, layers=list(layers), size=size))
+
+    def embed(self, images: Sequence[Image]) -> Any:
+        """See `blemish.encoders.clip.Clip`, as for the next two; other encoders have none."""
+        return self._known("embed", images)
+
+    def joint(self, images: Sequence[Image], **how: Any) -> Any:
+        """See `embed`."""
+        return self._known("joint", images, **how)
+
+    def windows(self, images: Sequence[Image], scale: int, **how: Any) -> Any:
+        """See `embed`."""
+        return self._known("windows", images, scale, **how)
+
+    def _known(self, method: str, images: Sequence[Image], *about: Any, **how: Any) -> Any:
+        key = _key(images, [method, *about, *sorted(how.items())])
         with self._lock:
-            known = self._calls.get(key)
-            if known is not None:
+            if key in self._calls:
                 self._calls.move_to_end(key)
-                return list(known)
-        found = self._encoder.encode(images, layers=layers, size=size)
+                return self._calls[key]
+        found = getattr(self._encoder, method)(images, *about, **how)
         with self._lock:
             self._keep(key, found)
-        return list(found)
+        return found
 
-    def _keep(self, key: str, found: list[Features]) -> None:
+    def _keep(self, key: str, found: Any) -> None:
         size = _bytes(found)
         if size > self._most_bytes or key in self._calls:
             return
@@ -68,15 +84,18 @@ class Remembering:
             self._bytes -= _bytes(oldest)
 
 
-def _key(images: Sequence[Image], layers: Sequence[int], size: int) -> str:
-    digest = hashlib.sha256(f"{list(layers)} {size}".encode())
+def _key(images: Sequence[Image], about: Sequence[Any]) -> str:
+    digest = hashlib.sha256(repr(about).encode())
     for image in images:
         digest.update(str(image.shape).encode())
         digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 
-def _bytes(found: Sequence[Features]) -> int:
-    return sum(
-        f.class_token.nbytes + sum(tokens.nbytes for tokens in f.patches.values()) for f in found
-    )
+def _bytes(found: Any) -> int:
+    """Of the arrays in what an encoder gave."""
+    if isinstance(found, np.ndarray):
+        return found.nbytes
+    if isinstance(found, list | tuple):
+        return sum(map(_bytes, found))
+    return sum(map(_bytes, (found if isinstance(found, Mapping) else vars(found)).values()))

@@ -81,7 +81,7 @@ def of_cell(
 
     Returns:
         "figures" in [0, 1] (latency in seconds), "undefined", "curve" where the plan wants it,
-        "counts", "language_model" (see `asked.record`), "failed", "unmasked" and "computed";
+        "counts", "language_model" and "prompts" (see `asked`), "failed", "unmasked" and "computed";
         "threshold" where the detector's own verdict does not count. One threshold for all
         categories is found by `unify`, once all are there.
     """
@@ -107,6 +107,7 @@ def of_cell(
         "curve": list(map(list, thresholds.curve(labels, scores) if plan.curve and scores else ())),
         "counts": _counts(items, judged),
         "language_model": asked.record(judged_rows),
+        "prompts": asked.writers(judged_rows),
         "failed": judged.failed,
         "unmasked": judged.unmasked,
         "computed": _computed(plan, cell, dataset),

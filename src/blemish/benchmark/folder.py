@@ -42,7 +42,7 @@ class Means:
         dtype: as `blemish.build.load` takes it.
         encoders: ready encoders by name, in place of the registry's.
         segmenters: ready segmenters by name, in place of those that would be loaded.
-        language_model: that detectors ask which need one; one for all cells, since they share its
+        language_model: that detectors ask which take one; one for all cells, since they share its
             budget, its limits and its kept replies.
     """
 

@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def asks(self) -> bool:
-        """Whether a language model has to be given."""
+        """Whether a language model that is given is asked."""
         return any(possible.asks(cell.detector, cell.options) for cell in self.cells)
 
     def items(self, cell: Cell) -> tuple[Item, ...]:

@@ -20,9 +20,22 @@ def encoder_of(detector: str, options: Mapping[str, Any]) -> str | None:
 
 
 def asks(detector: str, options: Mapping[str, Any]) -> bool:
-    """Whether a language model has to be given: the detector needs one, the options name none."""
+    """Whether a language model that is given is asked.
+
+    It is not where the options name another, or go without what it would write.
+    """
+    entry = registry.detector(detector)
+    if entry.needs == "language model":
+        return not options.get("language_model")
+    takes = "language_model" in entry.parts and options.get("llm_prompts", True)
+    return bool(takes) and not {"language_model", "prompts"} & options.keys()
+
+
+def needs_model(detector: str, options: Mapping[str, Any]) -> bool:
+    """Whether a language model has to be given: what it would write does not ship."""
     needs = registry.detector(detector).needs
-    return needs == "language model" and not options.get("language_model")
+    ships = needs != "language model" and options.get("syntactic_consistency", True)
+    return asks(detector, options) and not ships
 
 
 def lacking(
@@ -47,7 +60,7 @@ def lacking(
     encoder = encoder_of(run.detector, run.options)
     if encoder and encoder not in encoders and encoder not in registry.encoders():
         return f"this version of blemish has no encoder '{encoder}' yet"
-    if asks(run.detector, run.options) and not language_model:
+    if needs_model(run.detector, run.options) and not language_model:
         return (
             f"{entry.name} needs a language model, and none is named: add --llm, such as "
             "--llm openai:gpt-5"
@@ -98,7 +111,7 @@ def _references(entry: registry.DetectorEntry, options: Mapping[str, Any]) -> tu
     if entry.needs == "references":
         return 1, True
     if entry.needs != "language model":
-        return 0, False
+        return 0, entry.few_shot
     fields = registry.resolve(entry.options).model_fields
     usual = fields["references"].default if "references" in fields else 0
     shown = options.get("references", usual)

@@ -16,7 +16,7 @@ from blemish.benchmark.cell import Cell, safe_name
 from blemish.benchmark.folder import FIGURES, Means, Record
 from blemish.benchmark.parts import Parts
 from blemish.benchmark.plan import Plan
-from blemish.benchmark.possible import asks
+from blemish.benchmark.possible import asks, needs_model
 from blemish.benchmark.unify import unify
 from blemish.datasets.model import Item, example
 from blemish.errors import ImageError, OptionError, ReferencesError
@@ -25,7 +25,7 @@ from blemish.runs import rows as run_rows
 from blemish.runs import run as one_run
 from blemish.runs.context import Context
 from blemish.runs.sources import Item as Picture
-from blemish.types import Detector, Example, Sample
+from blemish.types import ChatModel, Detector, Example, Sample
 
 Progress = Callable[[int, int], None]
 """Called with pictures done and in all, over all cells."""
@@ -61,7 +61,8 @@ def run(
         BlemishError: what a detector cannot do without is missing, such as its weights.
     """
     means = means or Means()
-    if plan.asks and means.language_model is None:
+    needed = any(needs_model(cell.detector, cell.options) for cell in plan.cells)
+    if needed and means.language_model is None:
         raise OptionError(
             f"{plan.title}: this needs a language model, and none is named. Name one, such as "
             "--llm openai:gpt-5, local:FOLDER for a model that runs here, or scripted:FILE."
@@ -101,7 +102,7 @@ class _Runner:
         known = folder.read_json(here / FIGURES)
         done = known and known.get("provenance", {}).get("fingerprint") == fingerprint
         # An endpoint that gave no answer may give one now.
-        again = known and known["failed"] and asks(cell.detector, cell.options)
+        again = known and known["failed"] and self._asked(cell)
         if known and done and not again:
             return known
         items, changes = self._changed(cell, items)
@@ -133,6 +134,10 @@ class _Runner:
         record["provenance"] = self._provenance(cell, here, fingerprint, references, seconds)
         folder.write_json(here / FIGURES, record)
         return record
+
+    def _asked(self, cell: Cell) -> ChatModel | None:
+        """The language model that a cell asks, where one is given."""
+        return self.means.language_model if asks(cell.detector, cell.options) else None
 
     def _inspect(
         self, detector: Detector, cell: Cell, items: Sequence[Item], on_progress: Progress
@@ -242,7 +247,7 @@ class _Runner:
     ) -> Record:
         about = run_folder.read_record(here) or {}
         named = [one["id"] for one in about.get("references", [])]
-        model = self.means.language_model if asks(cell.detector, cell.options) else None
+        model = self._asked(cell)
         return {
             "version": __version__,
             "weights": about.get("weights", {}),

@@ -130,6 +130,9 @@ def _markdown(table: Table, left_out: Iterable[str]) -> str:
     asked = layout.asked(table)
     if asked:
         parts += ["## Language models", _plain(layout.ASKED_LEGEND), *map(_block, asked)]
+    written = layout.prompts(table)
+    if written:
+        parts += ["## Prompts", _plain(layout.PROMPTS_LEGEND), _list(written)]
     parts += [*_missing(table), *_computed(table)]
     if protocol and protocol.unclear:
         parts += ["## What the document leaves open", _list(protocol.unclear)]

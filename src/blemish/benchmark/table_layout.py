@@ -53,6 +53,9 @@ ASKED_LEGEND = (
 )
 
 
+PROMPTS_LEGEND = "Who wrote what methods compare pictures with, beside the texts of a template."
+
+
 @dataclass(frozen=True)
 class Block:
     """A part of the table, as text.
@@ -159,6 +162,15 @@ def asked(table: Table) -> list[Block]:
         head = ("method", "language model", *ASKED)
         blocks.append(Block(f"{title(data)}: what was asked", head, tuple(lines), 2))
     return blocks
+
+
+def prompts(table: Table) -> list[str]:
+    """Methods, and who wrote the texts that they compare pictures with."""
+    by: dict[str, dict[str, None]] = {}
+    for cell in table.cells:
+        for writer in cell.get("prompts", ()):
+            by.setdefault(writer, {})[cell["cell"]["method"]] = None
+    return [f"{'; '.join(methods)}: {writer}" for writer, methods in by.items()]
 
 
 def left_out(cell: Cell) -> list[str]:

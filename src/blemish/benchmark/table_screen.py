@@ -41,6 +41,8 @@ def show(table: Table, console: Console) -> None:
             console.print()
     if layout.asked(table):
         console.print(layout.ASKED_LEGEND, style="dim", markup=False)
+    for words in layout.prompts(table):
+        console.print(f"Prompts of {words}", markup=False, soft_wrap=True)
     console.print(layout.LEGEND, style="dim", markup=False)
     if detail and not few:
         console.print("Each category's figures are in table.md.", markup=False)

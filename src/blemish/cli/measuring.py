@@ -37,8 +37,9 @@ def run(plan: Plan, table: Protocol | None, out: Path, means: Means) -> int:
         said.print(note, markup=False, soft_wrap=True)
     if means.language_model and not plan.asks:
         said.print("No method that can run here asks a language model: --llm is not used.")
-    for method, why in plan.unavailable:
-        said.print(f"{method}: cannot be run, {why.rstrip('.')}.", markup=False, soft_wrap=True)
+    for why in dict.fromkeys(why for _, why in plan.unavailable):
+        alike = "; ".join(method for method, own in plan.unavailable if own == why)
+        said.print(f"{alike}: cannot be run, {why.rstrip('.')}.", markup=False, soft_wrap=True)
     if not plan.cells:
         said.print("Nothing can be run here.", style="bold red")
         return 2
@@ -127,7 +128,7 @@ def anomalib(
 
 def listed() -> int:
     """List the protocols with what can run here; the exit code."""
-    from blemish.benchmark.possible import asks, lacking
+    from blemish.benchmark.possible import lacking, needs_model
     from blemish.benchmark.protocol import load, names
 
     for name in names():
@@ -135,7 +136,7 @@ def listed() -> int:
         ours = [run for run in protocol.runs if run.detector]
         can = [run for run in ours if not lacking(run, protocol.data, language_model=True)]
         state = "not yet" if not can else "runs" if len(can) == len(ours) else "in part"
-        if any(asks(str(run.detector), run.options) for run in can):
+        if any(needs_model(str(run.detector), run.options) for run in can):
             state += " with --llm"
         count = f"{len(can)} of {len(ours)} methods"
         typer.echo(f"{name}: {state} ({count}), on {', '.join(protocol.data)}")
@@ -175,14 +176,14 @@ def _with_weights(plan: Plan, means: Means) -> tuple[Plan, Means]:
     """The plan with its weights at hand; without the methods that they are missing for."""
     from blemish import build, weights
     from blemish.cli import screen
+    from blemish.cli.weights import fetched
 
-    known = {row.name for row in weights.table()}
+    known = {row.name for row in weights.table()} | {row.name for row in weights.checkpoints()}
     for name in dict.fromkeys(plan.encoder(cell) for cell in plan.cells):
-        if name not in known:
+        if name is None or name not in known:
             continue
         try:
-            with screen.progress(f"Fetching {name}", "B") as update:
-                weights.pull(name, update)
+            fetched(name)
         except WeightsError as why:
             plan = plan.without(name, f"its weights are not at hand: {why}")
     segmenters = {}

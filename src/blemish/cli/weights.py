@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,7 +37,6 @@ def pull(
 ) -> None:
     """Bring weights into the cache, so that inspecting needs no network."""
     from blemish import weights
-    from blemish.cli import screen
 
     checked = [row.name for row in weights.table()]
     named = [row.name for row in weights.checkpoints()]
@@ -44,12 +44,18 @@ def pull(
         known = ", ".join(checked + named)
         raise OptionError(f"Name the weights to fetch, or give --all. Known: {known}.")
     for name in checked if everything else names or []:
-        if name in named:  # the hub's client has bars of its own
-            path = weights.pull(name)
-        else:
-            with screen.progress(f"Fetching {name}", "B") as update:
-                path = weights.pull(name, update)
-        typer.echo(f"{name}: {path}")
+        typer.echo(f"{name}: {fetched(name)}")
+
+
+def fetched(name: str) -> Path:
+    """Weights by their name, brought into the cache unless they are there."""
+    from blemish import weights
+    from blemish.cli import screen
+
+    if name in {row.name for row in weights.checkpoints()}:
+        return weights.pull(name)  # the hub's client has bars of its own
+    with screen.progress(f"Fetching {name}", "B") as update:
+        return weights.pull(name, update)
 
 
 @app.command()
