@@ -28,9 +28,12 @@ MAY_IMPORT = {
     "benchmark": BASE
     | {"datasets", "synthesis", "metrics", "modalities", "report", "build", "runs", "benchmark"}
     | {"__init__"},
+    "training": BASE
+    | {"datasets", "synthesis", "metrics", "modalities", "prompts", "report", "build", "runs"}
+    | {"training", "__init__"},
     "cli": BASE
     | FREE_OF_EACH_OTHER
-    | {"detectors", "build", "runs", "benchmark", "cli", "__init__"},
+    | {"detectors", "build", "runs", "training", "benchmark", "cli", "__init__"},
     "__init__": BASE | {"build"},
 }
 BY_NAME = FREE_OF_EACH_OTHER | {"detectors"}
@@ -38,7 +41,7 @@ BY_NAME = FREE_OF_EACH_OTHER | {"detectors"}
 OUTSIDE = sys.stdlib_module_names | {"numpy", "PIL", "pydantic", "pydantic_settings"}
 """What level 0 may import from other packages."""
 OUTSIDE_LATE = {
-    "weights": {"safetensors", "huggingface_hub", "onnx", "torch"},
+    "weights": {"safetensors", "huggingface_hub", "onnx", "gguf", "torch"},
     "calibration": {"scipy"},
 }
 NAME = re.compile(r"blemish(\.\w+)+(:\w+)?")

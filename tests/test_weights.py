@@ -22,7 +22,7 @@ import pytest
 from blemish import weights
 from blemish.errors import OptionError, WeightsError
 from blemish.settings import settings
-from blemish.weights import _convert, _sources
+from blemish.weights import _convert, _gguf, _sources
 
 CONTENT = np.random.default_rng(0).bytes(50_000)
 WHEEL = "tiny_weights-1.0-py3-none-any.whl"
@@ -131,7 +131,7 @@ def test_each_row_of_the_published_table_is_complete() -> None:
     assert len(set(names)) == len(names)
     for row in weights.table():
         assert row.sources[0] == {"from": "folder"}
-        assert row.conversion in _convert.CONVERSIONS
+        assert row.conversion in {*_convert.CONVERSIONS, *_gguf.FOLDERS}
         assert len(bytes.fromhex(row.sha256)) == 32
         assert row.bytes > 10**6
         assert all((row.what, row.licence, row.origin, row.file))

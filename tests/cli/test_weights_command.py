@@ -65,4 +65,4 @@ def test_all_is_what_inspecting_needs(
 
     monkeypatch.setattr("blemish.weights.pull", pull)
     assert blemish("weights", "pull", "--all").code == 0
-    assert asked == ["dinov2-small", "efficientnet-lite0"]
+    assert asked == ["dinov2-small", "efficientnet-lite0", "smollm2-135m"]

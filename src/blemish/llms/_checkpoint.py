@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def load(name_or_folder: str | Path, device: str, dtype: str) -> Checkpoint:
             f"{weights.reason(error)} Expected a folder of transformers' image-text-to-text format "
             "(config.json, *.safetensors, a tokenizer, a processor, a chat template)."
         ) from error
-    revision = _digest(folder) if on_disk else folder.name
+    revision = weights.digest_folder(folder) if on_disk else folder.name
     return Checkpoint(model, processor, revision[:16])
 
 
@@ -138,14 +137,3 @@ def _model(folder: Path, device: str, dtype: str) -> Any:
             "goes on from its prompt, such as LLaVA or Qwen-VL."
         )
     return model.to(device).eval()
-
-
-def _digest(folder: Path) -> str:
-    """sha256 over the names and contents of a folder's files."""
-    total = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "."):
-        with path.open("rb") as file:
-            total.update(
-                f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-            )
-    return total.hexdigest()

