@@ -1,0 +1,1 @@
+"""Learning what a detector adds to its frozen models: losses, settings, and a loop that resumes."""
