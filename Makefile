@@ -28,7 +28,7 @@ demo: $(CORE)
 	@.venv/bin/python scripts/demo.py
 
 test: $(DEV)
-	@.venv/bin/blemish weights pull dinov2-small
+	@.venv/bin/blemish weights pull dinov2-small smollm2-135m
 	@scripts/check
 
 constraints:
