@@ -62,8 +62,12 @@ class OperatingPoint(Protocol):
         """The raw score where the score is 0.5."""
         ...
 
-    def score(self, raw: float) -> float:
-        """The score in [0, 1] of a raw score, 0.5 at the threshold."""
+    @overload
+    def score(self, raw: float) -> float: ...
+    @overload
+    def score(self, raw: NDArray[np.floating[Any]]) -> NDArray[np.float32]: ...
+    def score(self, raw: float | NDArray[np.floating[Any]]) -> float | NDArray[np.float32]:
+        """The score in [0, 1] of a raw score, or of every pixel of a map; 0.5 at the threshold."""
         ...
 
     def verdict(self, raw: float) -> tuple[Verdict, Reason]:
@@ -82,8 +86,14 @@ class Probability:
     rule: ClassVar[str] = "the probability of an anomaly against one half; no normal part is known"
     threshold: ClassVar[float] = 0.5
 
-    def score(self, raw: float) -> float:
-        """The raw score itself."""
+    @overload
+    def score(self, raw: float) -> float: ...
+    @overload
+    def score(self, raw: NDArray[np.floating[Any]]) -> NDArray[np.float32]: ...
+    def score(self, raw: float | NDArray[np.floating[Any]]) -> float | NDArray[np.float32]:
+        """The raw score itself, or the raw map."""
+        if isinstance(raw, np.ndarray):
+            return np.asarray(np.clip(raw, 0, 1), np.float32)
         return min(max(float(raw), 0.0), 1.0)
 
     def verdict(self, raw: float) -> tuple[Verdict, Reason]:

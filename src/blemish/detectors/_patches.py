@@ -7,10 +7,9 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from blemish.calibration import Calibration
 from blemish.detectors._encoder import EncoderDetector, EncoderOptions, Memory
 from blemish.detectors._maps import finite
-from blemish.types import Encoder, Features, Image
+from blemish.types import Features, Image
 
 Layer = Annotated[int, Field(ge=1)]
 
@@ -39,20 +38,13 @@ Remembered = TypeVar("Remembered", bound=Memory)
 class PatchDetector(EncoderDetector[Options, Remembered, Features]):
     """A detector of patches; see `EncoderDetector`."""
 
-    def __init__(
-        self,
-        *,
-        encoder: Encoder,
-        options: Options,
-        seed: int = 0,
-        memory: Remembered | None = None,
-        calibration: Calibration | None = None,
-    ) -> None:
-        super().__init__(
-            encoder=encoder, options=options, seed=seed, memory=memory, calibration=calibration
-        )
-        self._layers = options.layers or encoder.default_layers
-        self._size = options.size or encoder.default_size
+    @property
+    def _layers(self) -> tuple[int, ...]:
+        return self.options.layers or self.encoder.default_layers
+
+    @property
+    def _size(self) -> int:
+        return self.options.size or self.encoder.default_size
 
     def _see(self, images: Sequence[Image]) -> list[Features]:
         return finite(self.encoder.encode(images, layers=self._layers, size=self._size))

@@ -202,9 +202,22 @@ def pairs(
         if about != "object":
             taught.append(QA(about, asked, answer(found, rng, about, kind), about_it))
         elif about_it:
-            said = _drawn(data()["answers"][about], rng).format(shown=_shown(name))
-            taught.append(QA(about, asked, said, about_it))
+            taught.append(QA(about, asked, shown(name, rng), about_it))
     return taught
+
+
+def shown(class_name: str, rng: np.random.Generator) -> str:
+    """An answer to what is in the image.
+
+    >>> "a bottle" in shown("bottle", np.random.default_rng(0))
+    True
+    """
+    return _drawn(data()["answers"]["object"], rng).format(shown=_shown(class_name))
+
+
+def version() -> int:
+    """Of the words: goes up whenever one changes."""
+    return int(data()["version"])
 
 
 def _truth(example: Example) -> Mask:
