@@ -59,16 +59,16 @@ def stand_ins(module: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def tiny(module: Callable[[Path], ModuleType]) -> ModuleType:
+def clip_writer(module: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `tiny_clip`: writes small random CLIP checkpoints."""
     return module(Path(__file__).with_name("tiny_clip.py"))
 
 
 @pytest.fixture(scope="session")
-def tiny_clip(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_clip(clip_writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random CLIP checkpoint that reads 77 tokens."""
     folder: Path = tmp_path_factory.mktemp("clip")
-    tiny.write_checkpoint(folder, context=77)
+    clip_writer.write_checkpoint(folder, context=77)
     return folder
 
 
