@@ -60,7 +60,7 @@ def windows(
     image = part(seed).image
     ways = [Ways(clip, scale, size, sample) for scale in scales]
     little = [Ways(clip, scale, SMALL * clip.patch, sample) for scale in scales]
-    clip.windows([image], scales[0], size=size)
+    clip.windows([image], scales[0], size=size, values=True)
     whole_s = []
     for _ in range(repeats):
         whole_s.append(timed(clip.joint, [image], size=size)[0])
@@ -116,7 +116,7 @@ class Ways:
     def every(self, image: Image) -> None:
         """The straightforward way with no window left out."""
         took, slow = timed(self._plain.windows, [image], self.scale, size=self._size)
-        fast = self._clip.windows([image], self.scale, size=self._size)
+        fast = self._clip.windows([image], self.scale, size=self._size, values=True)
         self._all.append(took)
         self._apart = max(self._apart, furthest(fast.embeddings, slow.embeddings))
 
@@ -164,7 +164,7 @@ def prepare(clip: Clip, size: int, *, seed: int, repeats: int, detector: str) ->
 
     def once() -> tuple[float, int]:
         built: Any = blemish.load(detector, encoder=Counting(clip), seed=seed, size=size)
-        prepared = built._prompts if detector == "alfa" else built._texts
+        prepared = built._words
         return timed(prepared, CLASS)[0], built.encoder.count
 
     for _ in range(repeats):
@@ -203,7 +203,7 @@ def scoring(
     for count in counts:
         known = drawn(whole, count, seed)
         for detector in built:
-            detector._known[CLASS] = known
+            detector._kept[CLASS] = known
         calls = {
             "scoring_s": partial(built[0]._judge, sample, views[0]),
             "without_aligner_s": partial(built[1]._judge, sample, views[1]),

@@ -30,13 +30,20 @@ class Straightforward:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._clip, name)
 
-    def windows(self, images: Sequence[Image], scale: int, *, size: int | None = None) -> Windows:
+    def windows(
+        self,
+        images: Sequence[Image],
+        scale: int,
+        *,
+        size: int | None = None,
+        values: bool = True,
+    ) -> Windows:
         """See `Clip.windows`."""
         side = (size or self._clip.default_size) // self._clip.patch
         places, rows = every_window(side, scale)
         each = [self.chosen(image, rows, side) for image in images]
-        embeddings, values = map(np.stack, zip(*each, strict=True))
-        return Windows(places, rows, embeddings, values)
+        embeddings, last = map(np.stack, zip(*each, strict=True))
+        return Windows(places, rows, embeddings, last if values else None)
 
     def chosen(
         self, image: Image, rows: NDArray[np.int64], side: int

@@ -114,14 +114,19 @@ class Captions(Cells):
         )
 
     def windows(
-        self, images: Sequence[Image], scale: int, *, size: int | None = None
+        self,
+        images: Sequence[Image],
+        scale: int,
+        *,
+        size: int | None = None,
+        values: bool = False,
     ) -> SimpleNamespace:
         side = (size or SIDE) // 14
         steps = side - scale + 1
         places = np.array([(y, x) for y in range(steps) for x in range(steps)])
         inside = np.array([side * y + x for y in range(scale) for x in range(scale)])
         rows = np.array([[0, *(1 + side * y + x + inside)] for y, x in places])
-        embeddings, values = [], []
+        embeddings, last = [], []
         for image in images:
             odd, cells = self._seen(image, side)
             parts = [np.s_[y : y + scale, x : x + scale] for y, x in places]
@@ -132,12 +137,12 @@ class Captions(Cells):
                 np.concatenate([cells[p].mean((0, 1))[None], cells[p].reshape(-1, 13)])
                 for p in parts
             ]
-            values.append(np.array(some) * (1 - 0.1 / scale))
+            last.append(np.array(some) * (1 - 0.1 / scale))
         return SimpleNamespace(
             places=places,
             rows=rows,
             embeddings=_unit(embeddings),
-            values=np.asarray(values, np.float32),
+            values=np.asarray(last, np.float32) if values else None,
         )
 
     def _seen(self, image: Image, side: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -12,6 +12,7 @@ from blemish.calibration import (
     COPIES_DF,
     COPIES_SCALE,
     COPIES_SHIFT,
+    ODDS_PRIOR_SCALE,
     PRIOR_DF,
     PRIOR_SCALE,
     Calibration,
@@ -116,3 +117,26 @@ def test_bad_values_say_what_came() -> None:
         Calibration.from_normals(RAW, false_alarms=0.7)
     with pytest.raises(SavedError, match=r"Fit the detector again"):
         Calibration.from_json({"location": 0})
+
+
+def test_scores_with_an_upper_end_are_taken_by_their_odds() -> None:
+    raw = [0.2, 0.3, 0.25, 0.4]
+    odds = np.log(np.array(raw) / (1.5 - np.array(raw)))
+    found = Calibration.from_normals(raw, bound=1.5)
+    df = len(raw) - 1 + PRIOR_DF
+    squares = ((odds - odds.mean()) ** 2).sum()
+    scale = math.sqrt((PRIOR_DF * ODDS_PRIOR_SCALE**2 + squares) / df)
+    assert found.location == pytest.approx(odds.mean())
+    assert found.scale == pytest.approx(scale)
+    at = odds.mean() + stats.t.isf(0.05, df) * scale * math.sqrt(1 + 1 / len(raw))
+    assert found.threshold == pytest.approx(1.5 / (1 + math.exp(-at)))
+    assert found.score(found.threshold) == pytest.approx(0.5, abs=1e-9)
+    assert Calibration.from_json(found.to_json()) == found
+
+
+@given(st.lists(st.floats(0, 0.97), min_size=1, max_size=9))
+def test_the_upper_end_itself_is_never_normal(raw: list[float]) -> None:
+    for make in (Calibration.from_normals, Calibration.from_copies):
+        found = make(raw, bound=1.0)
+        assert found.threshold < 1
+        assert found.verdict(1.0)[0] == "anomalous"

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pytest
 
-from blemish.classes import noun
+from blemish.classes import named, noun
 
 # Written down here once more, so that a lost or misspelt folder name shows.
 CATEGORIES = {
@@ -112,3 +112,24 @@ def test_a_category_that_is_not_in_the_table_is_spoken_by_its_name(
 ) -> None:
     found = noun("mvtec-ad", category)
     assert (found.with_article, found.description) == (spoken, "")
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_name_is_found_in_any_case(row: dict[str, str]) -> None:
+    name = row["name"]
+    assert named(name).name == name
+    assert named(name.upper()) == named(name.lower()) == named(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "plural", "spoken"),
+    [
+        ("left hinge", "left hinges", "a left hinge"),
+        ("hinges", "hinges", "hinges"),
+        ("HINGES", "HINGES", "HINGES"),
+        ("glass", "glasses", "a glass"),
+        ("pieces of chewing gum", "pieces of chewing gum", "pieces of chewing gum"),
+    ],
+)
+def test_a_plural_has_no_article(name: str, plural: str, spoken: str) -> None:
+    assert (named(name).plural, named(name).with_article) == (plural, spoken)

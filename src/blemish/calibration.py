@@ -9,6 +9,9 @@ Data Analysis, 3rd ed., section 3.3):
 
     p(raw) = T_df((log raw - location) / (scale * sqrt(1 + 1/n)) upwards),   df = n - 1 + PRIOR_DF
 
+Raw scores with an upper end, such as probabilities, are taken as logistic-normal: the logarithm of
+their odds stands in for that of the score, with a prior of its own.
+
 The calibrated score is a / (a + p), where a is the false alarm target: 0.5 where a normal part
 would be called anomalous with chance a, and towards 1 as normal parts get ever less likely to
 score so high. Moving the operating point changes a and nothing else.
@@ -41,6 +44,10 @@ COPIES_DF = 21.0
 """What changed copies of one reference say of further parts: those score higher by this logarithm,
 give or take this scale, over 22 references. These and the prior come from procedural parts
 (docs/measurements.md)."""
+ODDS_PRIOR_SCALE = 1.0
+ODDS_COPIES_SHIFT = 0.5
+ODDS_COPIES_SCALE = 1.5
+"""The same for log-odds: chosen by reason, since no detector with such scores could be measured."""
 _SMALLEST = 1e-6  # a raw score of zero has no logarithm
 
 
@@ -112,6 +119,8 @@ class Calibration:
         df: degrees of freedom of the predictive t-distribution.
         false_alarms: the target a, the share of normal parts that may score above 0.5.
         rule: one sentence for reports: what it was made from.
+        bound: the upper end of the raw scores, whose log-odds are then what is normal; None for
+            scores without one.
     """
 
     decided_by: ClassVar[DecidedBy] = "calibration"
@@ -122,6 +131,7 @@ class Calibration:
     df: float
     false_alarms: float = FALSE_ALARMS
     rule: str = ""
+    bound: float | None = None
 
     def __post_init__(self) -> None:
         check_false_alarms(self.false_alarms)
@@ -134,7 +144,12 @@ class Calibration:
 
     @classmethod
     def from_normals(
-        cls, raw: Sequence[float], *, false_alarms: float = FALSE_ALARMS, rule: str = ""
+        cls,
+        raw: Sequence[float],
+        *,
+        false_alarms: float = FALSE_ALARMS,
+        rule: str = "",
+        bound: float | None = None,
     ) -> Calibration:
         """Learn from the raw scores of normal parts.
 
@@ -142,28 +157,38 @@ class Calibration:
             raw: at least one raw score, each >= 0, higher is more anomalous.
             false_alarms: target share of normal parts above the operating point, in (0, 0.5].
             rule: what the scores are, for reports.
+            bound: their upper end, where they have one.
 
         Raises:
             InputError: no score, or one that is not finite.
         """
-        logs = _logs(raw)
+        logs = _logs(raw, bound)
+        prior = PRIOR_SCALE if bound is None else ODDS_PRIOR_SCALE
         n = len(logs)
         squares = float(((logs - logs.mean()) ** 2).sum())
         df = n - 1 + PRIOR_DF
-        scale = math.sqrt((PRIOR_DF * PRIOR_SCALE**2 + squares) / df)
-        return cls(float(logs.mean()), scale, n, df, false_alarms, rule)
+        scale = math.sqrt((PRIOR_DF * prior**2 + squares) / df)
+        return cls(float(logs.mean()), scale, n, df, false_alarms, rule, bound)
 
     @classmethod
     def from_copies(
-        cls, raw: Sequence[float], *, false_alarms: float = FALSE_ALARMS, rule: str = ""
+        cls,
+        raw: Sequence[float],
+        *,
+        false_alarms: float = FALSE_ALARMS,
+        rule: str = "",
+        bound: float | None = None,
     ) -> Calibration:
         """Learn from the raw scores of changed copies of the only reference.
 
         Copies are more like their original than another good part is, so the location is raised
         and the scale is one that was measured, not the copies' own.
         """
-        location = float(_logs(raw).mean()) + COPIES_SHIFT
-        return cls(location, COPIES_SCALE, len(raw), COPIES_DF, false_alarms, rule)
+        shift, scale = COPIES_SHIFT, COPIES_SCALE
+        if bound is not None:
+            shift, scale = ODDS_COPIES_SHIFT, ODDS_COPIES_SCALE
+        location = float(_logs(raw, bound).mean()) + shift
+        return cls(location, scale, len(raw), COPIES_DF, false_alarms, rule, bound)
 
     @classmethod
     def from_mixed(
@@ -186,7 +211,8 @@ class Calibration:
         """The raw score at the operating point, where the calibrated score is 0.5."""
         from scipy.special import stdtrit
 
-        return float(math.exp(self.location + stdtrit(self.df, 1 - self.false_alarms) * self._wide))
+        at = self.location + stdtrit(self.df, 1 - self.false_alarms) * self._wide
+        return float(_raw(at, self.bound))
 
     @property
     def _wide(self) -> float:
@@ -207,7 +233,7 @@ class Calibration:
         """
         from scipy.special import stdtr
 
-        standard = (np.log(np.maximum(raw, _SMALLEST)) - self.location) / self._wide
+        standard = (_standing(raw, self.bound) - self.location) / self._wide
         p = stdtr(self.df, -standard)
         score = self.false_alarms / (self.false_alarms + p)
         return score.astype(np.float32) if isinstance(raw, np.ndarray) else float(score)
@@ -254,11 +280,24 @@ def check_false_alarms(value: float) -> float:
     return value
 
 
-def _logs(raw: Sequence[float]) -> NDArray[np.float64]:
+def _standing(raw: Any, bound: float | None) -> NDArray[np.float64]:
+    """What is normal of raw scores: their logarithms, or those of their odds."""
+    if bound is None:
+        return np.asarray(np.log(np.maximum(raw, _SMALLEST)), np.float64)
+    share = np.clip(np.asarray(raw, np.float64) / bound, _SMALLEST, 1 - _SMALLEST)
+    return np.asarray(np.log(share / (1 - share)))
+
+
+def _raw(standing: Any, bound: float | None) -> Any:
+    """The raw scores of `_standing`."""
+    return np.exp(standing) if bound is None else bound / (1 + np.exp(-np.asarray(standing)))
+
+
+def _logs(raw: Sequence[float], bound: float | None = None) -> NDArray[np.float64]:
     scores = np.asarray(raw, np.float64)
     if scores.size == 0 or not np.isfinite(scores).all():
         raise InputError(
             f"Calibration needs at least one finite score of a normal part; got {scores.size} "
             f"scores, {int((~np.isfinite(scores)).sum())} of them not finite."
         )
-    return np.asarray(np.log(np.maximum(scores, _SMALLEST)), np.float64)
+    return _standing(scores, bound)

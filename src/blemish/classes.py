@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -57,18 +57,25 @@ def noun(dataset: str, category: str) -> Noun:
 
 
 def named(name: str) -> Noun:
-    """The noun that goes by a name in prompts, whichever set it is from.
+    """The noun that goes by a name in prompts, whichever set it is from; case does not count.
+
+    A name that is a plural already has no article.
 
     >>> named("bag of screws").plural
     'bags of screws'
     >>> named("snap-on box").plural
     'snap-on boxes'
+    >>> named("hinges").with_article
+    'hinges'
     """
-    for rows in _table().values():
-        for row in rows.values():
-            if row["name"] == name:
-                return Noun(**row)
-    return replace(noun("", name), name=name, plural=_plural(name))
+    known, wanted = [row for rows in _table().values() for row in rows.values()], name.casefold()
+    for row in known:
+        if row["name"].casefold() == wanted:
+            return Noun(**row)
+    several = any(row["plural"].casefold() == wanted for row in known)
+    plural = name if several else _plural(name)
+    article = "" if plural == name else noun("", name).article
+    return Noun(name, article, plural)
 
 
 def _plural(name: str) -> str:
@@ -77,4 +84,4 @@ def _plural(name: str) -> str:
         return f"{name}es"
     if name.endswith("y") and name[-2:-1] not in tuple("aeiou"):
         return f"{name[:-1]}ies"
-    return name if name.endswith("s") else f"{name}s"
+    return name if name.lower().endswith("s") else f"{name}s"

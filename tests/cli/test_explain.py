@@ -1,4 +1,4 @@
-"""`blemish explain`, with a stand-in for a detector that has prompts."""
+"""`blemish explain`, with a stand-in for a detector that has prompts, and with ALFA itself."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from blemish import registry
+from blemish import build, registry
 from blemish.calibration import Calibration
 from blemish.detectors._explained import Explained, PromptScore
 from blemish.images import read_image
+from blemish.prompts.generated import bank
 from blemish.registry import DetectorEntry
 from blemish.report.overlay import overlay
+from blemish.settings import settings
 from blemish.types import Sample
 
 Blemish = Callable[..., Any]
+ALFA = registry.detector("alfa")  # before the stub stands in for it
 STATE = {"normal": "flawless", "abnormal": "damaged"}
 INSIDE = "inside the normal prompts, 0.110 to 0.290"
 DESCRIPTORS = tuple((f"description {number}", 0.4 - number / 20) for number in range(7))
@@ -170,8 +173,8 @@ def test_a_detector_without_prompts_is_refused_before_it_is_loaded(
     monkeypatch.setattr("blemish.build.load", load)
     said = blemish("explain", spot, "--detector", "musc")
     assert (said.code, said.out) == (2, "")
-    assert "musc decides without prompts" in said.err
-    assert "--detector alfa" in said.err
+    assert "musc chooses no prompts picture by picture, so there is nothing to ex" in said.err
+    assert "--detector alfa does." in said.err
 
 
 def test_so_is_a_saved_one(
@@ -181,7 +184,7 @@ def test_so_is_a_saved_one(
     monkeypatch.setattr("blemish.build.load", lambda *_, **__: stub.Darkness())
     said = blemish("explain", spot, "--detector", "saved")
     assert said.code == 2
-    assert "decides without prompts" in said.err
+    assert "chooses no prompts picture by picture" in said.err
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,37 @@ def test_what_is_not_one_picture_is_refused(
     assert said.code == 2
     assert words in said.err
     assert not Path("found").exists()
+
+
+def test_alfa_explains_what_it_finds(
+    blemish: Blemish, spot: Path, tiny_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "detectors", lambda: {"alfa": ALFA})
+    monkeypatch.setenv("BLEMISH_CACHE", str(Path.cwd() / "cache"))
+    settings.cache_clear()
+    options = ("--option", f"encoder=clip:{tiny_clip}", "--option", "scales=[2,5]")
+    said = blemish("explain", spot, "--class", "bottle", "--out", "found", "--space", *options)
+    settings.cache_clear()
+    assert said.code == 0, said.err
+    found = json.loads(Path("found/explain.json").read_text("utf-8"))
+    detector: Any = build.load("alfa", encoder=f"clip:{tiny_clip}", scales=[2, 5], device="cpu")
+    sample = Sample(read_image(spot), class_name="bottle", id=spot.name)
+    assert found["raw_score"] == pytest.approx(detector.predict([sample])[0].raw_score, rel=1e-5)
+    # Equations 2 to 4: kept is what lies outside of the other side's span.
+    prompts = found["prompts"]
+    spans = {
+        side: [p["similarity"] for p in prompts if p["label"] == side]
+        for side in ("normal", "abnormal")
+    }
+    for prompt in prompts:
+        other = spans["abnormal" if prompt["label"] == "normal" else "normal"]
+        if not min(other) <= prompt["similarity"] <= max(other):
+            assert prompt["kept"]
+    assert {prompt["kept"] for prompt in prompts} == {True, False}
+    known = bank("bottle")
+    assert known
+    assert {one["text"] for one in found["descriptors"]} == {*known.descriptors}
+    assert said.out.count(found["descriptors"][0]["text"]) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_said(blemish: Blemish, spot: Path) -> None:

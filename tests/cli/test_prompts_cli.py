@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 import pytest
 
-from blemish import build
-from blemish.detectors._explained import Explained, PromptScore
-from blemish.prompts.generated import banked, read
+from blemish import build, registry
+from blemish.detectors._explained import PromptScore
+from blemish.encoders.clip import Clip
+from blemish.images import read_image
+from blemish.prompts.contrast import alfa
+from blemish.prompts.generated import bank, banked, is_edited, read
 from blemish.settings import settings
-from blemish.types import Inspection, Sample
+from blemish.types import Sample
 
 Blemish = Callable[..., Any]
+ALFA = registry.detector("alfa")  # before the stubs stand in for it
 SAID = {
     "identify an abnormal cup": "Sure!\n- An abnormal image of cup with a chip\n- A crack",
     "identify a normal cup": "- A normal image of cup with a whole rim",
@@ -63,7 +66,7 @@ def test_what_a_person_changed_is_not_replaced_unless_forced(
 ) -> None:
     path = tmp_path / "mine" / "cup.json"
     assert make(blemish, said, "--out", path).code == 0
-    assert make(blemish, said, "--out", path).code == 0
+    assert not is_edited(path)
     path.write_text(path.read_text("utf-8").replace("whole rim", "round rim"), "utf-8")
     told = make(blemish, said, "--out", path)
     assert told.code == 2
@@ -71,6 +74,8 @@ def test_what_a_person_changed_is_not_replaced_unless_forced(
     assert "round rim" in path.read_text("utf-8")
     assert make(blemish, said, "--out", path, "--force").code == 0
     assert "whole rim" in path.read_text("utf-8")
+    assert is_edited(path)
+    assert "made again over earlier ones" in make(blemish, said, "--out", path).err
     path.write_text("{")
     told = make(blemish, said, "--out", path)
     assert told.code == 2
@@ -107,37 +112,47 @@ def test_show_prints_the_prompts_of_a_class_or_a_file(blemish: Blemish, said: Pa
     told = blemish("prompts", "show", "left_hinge")
     assert told.code == 0
     assert told.out.count("left hinge") == 144
+    assert "no prompts for the class 'left hinge'" in told.err
     assert "blemish prompts make --class 'left hinge'" in told.err
     make(blemish, said, "--out", "cup.json")
     told = blemish("prompts", "show", "--prompts", "cup.json")
     assert "abnormal, by the template: 72" in told.out
     assert "abnormal, by scripted: 2\n  An abnormal image of cup with a chip\n" in told.out
     assert told.out.endswith("descriptors: 2\n  a chip\n  a crack\n")
+    edited = read("cup.json").abnormal[0]
+    Path("cup.json").write_text(Path("cup.json").read_text().replace(edited, "bent"))
+    told = blemish("prompts", "show", "--prompts", "cup.json")
+    assert "abnormal, by scripted, edited by hand: 2\n  bent\n" in told.out
+    told = blemish("prompts", "show", "Metal-Nut")
+    assert "normal, written for this project: " in told.out
     assert blemish("prompts", "show", "--prompts", "none.json").code == 2
 
 
 class Weigher:
     """Is as similar to every prompt as the picture is bright, and drops "a crack" on dark ones."""
 
-    def explain(self, sample: Sample) -> Explained:
+    def scored(self, sample: Sample) -> tuple[PromptScore, ...]:
         bright = float(sample.image.mean() / 255)
-        prompts = (
+        return (
             PromptScore("a whole rim", "normal", "template", bright, 0.5, True, ""),
             PromptScore("a crack", "abnormal", "language model", bright, 0.5, bright > 0.5, ""),
             PromptScore("a chip", "abnormal", "language model", bright, 0.5, True, ""),
         )
-        none = np.zeros(1, np.float32)
-        found = Inspection(sample.id, "unsure", "nothing", "nothing to decide on")
-        return Explained(found, prompts, (), none, none[None])
 
 
 @pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
-    """What the detector was built from, and pictures: one black, one white, one grey."""
+def pictures(tmp_path: Path) -> Path:
+    """A folder of three: one black, one white, one grey."""
     for name, value in (("black", 0), ("grey", 153), ("white", 255)):
         image = PIL.Image.new("RGB", (8, 8), (value, value, value))
         (tmp_path / "pictures").mkdir(exist_ok=True)
         image.save(tmp_path / "pictures" / f"{name}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch, pictures: Path) -> list[Any]:
+    """What the detector was built from."""
     asked: list[Any] = []
 
     def load(name: str, **options: Any) -> Weigher:
@@ -182,3 +197,26 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_said(
     assert json.loads(told.out)["pictures"] == 3
     told = blemish("prompts", "score", "pictures/broken.png", "--class", "cup")
     assert (told.code, told.out) == (2, "")
+
+
+def test_the_detector_itself_weighs_by_the_encoder_s_similarities(
+    blemish: Blemish, said: Path, pictures: Path, tiny_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "detectors", lambda: {"alfa": ALFA})
+    monkeypatch.delattr(Clip, "windows")  # the pictures as a whole are enough
+    options = ("--class", "bottle", "--encoder", f"clip:{tiny_clip}", "--json")
+    told = blemish("prompts", "score", pictures, *options)
+    assert told.code == 0, told.err
+    rows = json.loads(told.out)["prompts"]
+    known, template = bank("bottle"), alfa("bottle")
+    assert known
+    for label, texts in (
+        ("normal", {*template.normal, *known.normal}),
+        ("abnormal", {*template.abnormal, *known.abnormal}),
+    ):
+        assert {row["text"] for row in rows if row["label"] == label} == texts
+    encoder = Clip(tiny_clip, device="cpu", dtype="float32")
+    images = encoder.embed([read_image(path) for path in sorted(pictures.iterdir())])
+    means = (encoder.encode_text([row["text"] for row in rows]) @ images.T).mean(axis=1)
+    assert [row["similarity"] for row in rows] == pytest.approx(means, abs=1e-5)
+    assert {round(3 * row["kept"], 6) for row in rows} <= {0, 1, 2, 3}

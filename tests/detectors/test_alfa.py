@@ -17,9 +17,9 @@ import blemish
 from blemish import build
 from blemish.detectors import _anomaly_prompts
 from blemish.detectors._aligner import transformation
-from blemish.detectors._association import association
+from blemish.detectors._windows import association
 from blemish.detectors.alfa import ALFA, ALFAOptions
-from blemish.errors import ChatError, OptionError
+from blemish.errors import ChatError, OptionError, SavedError
 from blemish.llms.scripted import Scripted
 from blemish.prompts import contrast, generated
 from blemish.types import Sample
@@ -83,7 +83,7 @@ def by_the_equations(encoder: Any, image: Any, scales: tuple[int, ...]) -> tuple
     seen = whole.values[0].astype(np.float64) @ encoder.value_projection
     maps = []
     for scale in scales:
-        windows = encoder.windows([image], scale)
+        windows = encoder.windows([image], scale, values=True)
         inverse, count = np.zeros((side, side)), np.zeros((side, side))
         for number, (top, left) in enumerate(windows.places):
             alone = windows.values[0][number].astype(np.float64) @ encoder.value_projection
@@ -115,9 +115,16 @@ def test_a_memory_bank_is_added_to_the_map(
     fitted = alfa().fit(known)
     (found,) = fitted.predict([part])
     (before,) = alfa().predict([part])
-    unlike = association(fitted._see([part.image])[0], fitted._memory)
-    grid = bilinear(unlike, *part.image.shape[:2])
-    assert found.anomaly_map == pytest.approx(before.anomaly_map + grid, abs=1e-4)
+    view, memory = fitted._see([part.image])[0], fitted._memory
+    unlike = association(view, memory.banks)
+    places = alfa()._found(alfa()._words(NAME), view).map + unlike
+    assert fitted._found(fitted._words(NAME), view).map == pytest.approx(places, abs=1e-5)
+    assert found.evidence["highest_place"] == pytest.approx(float(places.max()), abs=1e-5)
+    score = (before.evidence["whole_picture"] + places.max()) / 2
+    assert found.raw_score == pytest.approx(float(score), abs=1e-5)
+    carried = places * memory.scale
+    assert found.anomaly_map == pytest.approx(bilinear(carried, *part.image.shape[:2]), abs=1e-4)
+    assert fitted.calibration.bound == 1.5
     assert found.evidence["whole_picture"] == before.evidence["whole_picture"]
     assert found.decided_by == "calibration"
 
@@ -280,7 +287,7 @@ def test_a_class_without_prompts_ends_in_words(alfa: Any, broken: Sample) -> Non
     with pytest.raises(OptionError, match="no prompts of a language model for the class 'left hi"):
         alfa().predict([hinge])
     assert alfa(llm_prompts=False).predict([hinge])[0].raw_score is not None
-    with pytest.raises(OptionError, match="no prompts of a language model"):
+    with pytest.raises(OptionError, match="and others were asked for"):
         alfa(syntactic_consistency=False).predict([replace_class(broken, NAME)])
 
 
@@ -306,3 +313,46 @@ def test_a_text_for_both_states_is_left_out(captions: Any) -> None:
     found = _anomaly_prompts.assembled("plate", templates, None, captions.encode_text)
     assert found.texts == ("a plate", "a broken plate")
     assert found.abnormal.tolist() == [False, True]
+
+
+def test_of_several_views_the_one_that_decides_is_explained(
+    alfa: Any, part: Sample, good: list[Sample], captions: Any
+) -> None:
+    pair = blemish.Sample([good[0].image, part.image], class_name=NAME, id="pair")
+    found = alfa().explain(pair)
+    assert found.image == pytest.approx(captions.embed([part.image])[0])
+    assert found.inspection.raw_score == alfa().predict([part])[0].raw_score
+
+
+def test_prompts_are_scored_without_windows(
+    alfa: Any, part: Sample, captions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = alfa().explain(part).prompts
+    monkeypatch.setattr(type(captions), "windows", None)
+    assert alfa().scored(part) == expected
+
+
+def test_a_saved_detector_refuses_other_prompts(
+    alfa: Any, good: list[Sample], captions: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "encoder", lambda name, **settings: captions)
+    written = generated.bank(NAME)
+    assert written
+    file = tmp_path / "bottle.json"
+    generated.write(written, file)
+    known = [blemish.Sample(g.image, class_name=NAME, id=g.id) for g in good[:2]]
+    alfa(prompts=str(file)).fit(known).save(tmp_path / "saved")
+    assert blemish.load(tmp_path / "saved", device="cpu").name == "alfa"
+    generated.write(replace(written, normal=written.abnormal, abnormal=written.normal), file)
+    with pytest.raises(SavedError, match="was saved with prompts"):
+        blemish.load(tmp_path / "saved", device="cpu")
+
+
+def test_prompts_for_a_class_are_gathered_before_any_picture_is_encoded(
+    alfa: Any, broken: Sample, captions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(captions), "joint", None)
+    hinge = blemish.Sample(broken.image, class_name="left hinge", id="h")
+    for use in (alfa().predict, alfa().fit):
+        with pytest.raises(OptionError, match="no prompts of a language model"):
+            use([hinge])

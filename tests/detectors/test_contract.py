@@ -84,7 +84,7 @@ def fitted(load: Load, normals: list[Sample]) -> Detector:
 def samples(good: list[Sample], broken: Sample) -> list[Sample]:
     """A stained part, good ones known and unknown, one of another size, one of two views."""
     wide = make_part("brushed", 77, size=(90, 160)).sample
-    pair = Sample([good[13].image, wide.image], class_name="plate", id="two views")
+    pair = Sample([good[13].image, wide.image], class_name=wide.class_name, id="two views")
     return [broken, good[0], good[12], wide, pair]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 import blemish
+from blemish import build
 from blemish.calibration import Calibration
-from blemish.detectors._association import association
+from blemish.detectors._windows import association
 from blemish.detectors.anovl import AnoVL, AnoVLOptions
 from blemish.detectors.clip_ac import ClipAC, ClipACOptions
 from blemish.detectors.winclip import WinCLIP, WinCLIPOptions
-from blemish.errors import InputError, OptionError
+from blemish.errors import InputError, OptionError, ReferencesError
 from blemish.prompts import contrast
 from blemish.synthesis.procedural import make_part
 from blemish.types import Example, Sample
@@ -98,6 +101,10 @@ def unlike(
     return np.asarray(sum(maps) / len(maps))
 
 
+def called(some: list[Sample], name: str = NAME) -> list[Sample]:
+    return [blemish.Sample(one.image, class_name=name, id=one.id) for one in some]
+
+
 def winclip(encoder: Any, **options: Any) -> Any:
     return blank(WinCLIP, WinCLIPOptions, encoder, **options)
 
@@ -124,12 +131,14 @@ def test_with_normal_parts_their_association_is_averaged_in(
     captions: Any, broken: Sample, good: list[Sample], bilinear: Callable[..., Any]
 ) -> None:
     sample = blemish.Sample(broken.image, class_name=NAME, id="p")
-    fitted = winclip(captions).fit(good[:2])
+    known = called(good[:2])
+    fitted = winclip(captions).fit(known)
     (found,) = fitted.predict([sample])
-    away = unlike(captions, sample, good[:2], (2, 3))
+    away = unlike(captions, sample, known, (2, 3))
     expected = (zero_shot(captions, sample, (2, 3)) + away) / 2
+    factor = fitted._memory.scale
     assert found.anomaly_map == pytest.approx(
-        bilinear(expected, *sample.image.shape[:2]), rel=1e-4, abs=1e-5
+        bilinear(factor * expected, *sample.image.shape[:2]), rel=1e-3, abs=1e-5
     )
     whole = share(captions, captions.embed([sample.image])[0], texts(captions, contrast.winclip))
     assert found.raw_score == pytest.approx((whole + away.max()) / 2, rel=1e-4)
@@ -137,13 +146,13 @@ def test_with_normal_parts_their_association_is_averaged_in(
 
 
 def test_a_reference_is_judged_by_the_others_alone(captions: Any, good: list[Sample]) -> None:
-    known = [blemish.Sample(g.image, class_name=NAME, id=g.id) for g in good[:3]]
+    known = called(good[:3])
     fitted = winclip(captions).fit(known)
     left_out = []
     for i, part in enumerate(known):
         others = winclip(captions).fit([k for j, k in enumerate(known) if j != i])
         left_out.append(others.predict([part])[0].raw_score or 0.0)
-    expected = Calibration.from_normals(left_out)
+    expected = Calibration.from_normals(left_out, bound=1.0)
     assert fitted.calibration is not None
     assert fitted.calibration.location == pytest.approx(expected.location, rel=1e-5)
     assert fitted.calibration.scale == pytest.approx(expected.scale, rel=1e-5)
@@ -152,7 +161,7 @@ def test_a_reference_is_judged_by_the_others_alone(captions: Any, good: list[Sam
 def test_a_patch_of_the_reference_itself_is_like_it(captions: Any, good: list[Sample]) -> None:
     fitted = winclip(captions).fit(good[:1])
     view = fitted._see([good[0].image])[0]
-    assert association(view, fitted._memory) == pytest.approx(0, abs=1e-6)
+    assert association(view, fitted._memory.banks) == pytest.approx(0, abs=1e-6)
 
 
 def test_clip_ac_is_equation_1_and_draws_nothing(captions: Any, broken: Sample, raw: Raw) -> None:
@@ -173,6 +182,9 @@ def test_anovl_compares_the_local_tokens(
     detector = blank(AnoVL, AnoVLOptions, captions)
     (found,) = detector.predict([sample])
     both = texts(captions, contrast.anovl)
+    whole = share(captions, captions.embed([sample.image])[0], both)
+    assert found.raw_score == pytest.approx(whole, rel=1e-5)
+    assert found.raw_score != pytest.approx(float(found.anomaly_map.max()), rel=1e-3)
     local = captions.joint([sample.image], vv=True).patches[0]
     expected = [[share(captions, token, both) for token in row] for row in local]
     assert found.anomaly_map == pytest.approx(
@@ -185,7 +197,8 @@ def test_normal_parts_calibrate_a_detector_without_a_bank(
 ) -> None:
     before = blank(ClipAC, ClipACOptions, captions)
     fitted = before.fit(good[:4])
-    expected = Calibration.from_normals([raw(before, part) for part in good[:4]])
+    scores = [raw(before, part) for part in good[:4]]
+    expected = Calibration.from_normals(scores, bound=1.0)
     assert fitted.calibration is not None
     assert fitted.calibration.location == pytest.approx(expected.location)
     assert raw(fitted, good[5]) == raw(before, good[5])  # they move the verdict, not the score
@@ -232,3 +245,63 @@ def test_the_same_picture_twice_in_a_batch_and_views(captions: Any, broken: Samp
     both, one = detector.predict([pair, single])
     assert both.raw_score == one.raw_score
     assert len(both.maps) == 2
+
+
+def test_regions_begin_where_the_highest_places_of_normal_parts_do_not(
+    captions: Any, good: list[Sample]
+) -> None:
+    known = called(good[:6])
+    for detector in (winclip(captions), blank(AnoVL, AnoVLOptions, captions)):
+        fitted = detector.fit(known)
+        peaks = []
+        for i, part in enumerate(known):
+            (view,) = fitted._see([part.image])
+            without = i if isinstance(detector, WinCLIP) else None
+            peaks.append(float(fitted._found(fitted._words(NAME), view, without).map.max()))
+        places = Calibration.from_normals(peaks, bound=1.0)
+        onto = fitted._memory.scale * places.threshold
+        assert onto == pytest.approx(fitted.calibration.threshold, rel=1e-4)
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_the_worst_score_there_is_stays_anomalous(
+    captions: Any, good: list[Sample], shots: int
+) -> None:
+    detector = blank(ClipAC, ClipACOptions, captions).fit(called(good[:shots]))
+    assert detector.calibration.verdict(1.0)[0] == "anomalous"
+    assert detector.calibration.threshold < 1
+
+
+def test_normal_parts_of_another_class_are_refused(captions: Any, good: list[Sample]) -> None:
+    fitted = winclip(captions).fit(called(good[:2]))
+    with pytest.raises(ReferencesError, match="of the class 'plate', and a part of the class 'nut"):
+        fitted.predict(called(good[3:4], "nut"))
+    with pytest.raises(ReferencesError, match="Normal parts of 2 classes came: plate, nut"):
+        winclip(captions).fit([*called(good[:1]), *called(good[1:2], "nut")])
+
+
+def test_a_part_with_its_own_references_is_judged_by_these(
+    captions: Any, good: list[Sample], broken: Sample, raw: Raw
+) -> None:
+    own = blemish.Sample(broken.image, class_name=NAME, references=good[:2], id="p")
+    expected = raw(winclip(captions).fit(called(good[:2])), replace(own, references=()))
+    assert raw(winclip(captions), own) == pytest.approx(expected)
+
+
+def test_a_moved_operating_point_without_normal_parts_is_saved(
+    captions: Any, broken: Sample, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build, "encoder", lambda name, **settings: captions)
+    point = Calibration.from_normals([0.2, 0.3], bound=1.0)
+    moved = winclip(captions).with_calibration(point)
+    moved.save(tmp_path / "saved")
+    back = blemish.load(tmp_path / "saved", device="cpu")
+    assert back.calibration == point
+    assert back.predict([broken])[0].raw_score == moved.predict([broken])[0].raw_score
+
+
+def test_size_is_handed_on(captions: Any, broken: Sample) -> None:
+    for detector, options in ((WinCLIP, WinCLIPOptions), (AnoVL, AnoVLOptions)):
+        small = blank(detector, options, captions, size=56)
+        view = small._see([broken.image])[0]
+        assert len(view.patches.reshape(-1, view.patches.shape[-1])) == 16

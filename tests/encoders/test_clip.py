@@ -207,7 +207,8 @@ def test_windows_equal_each_window_alone_and_attention_masked_outside(
 ) -> None:
     clip, truth = both
     images = pictures(40)
-    found = clip.windows(images, scale)
+    found = clip.windows(images, scale, values=True)
+    assert found.values is not None
     assert len(found.places) == (5 - scale + 1) ** 2
     for i, image in enumerate(images):
         start = truth.start(image)
@@ -219,23 +220,26 @@ def test_windows_equal_each_window_alone_and_attention_masked_outside(
             alone = truth.joint(truth.layers(start[rows])[-1])[0].numpy()
             close(found.values[i, n], truth.values.numpy())
             close(found.embeddings[i, n], alone)
-        mask = torch.full((26,), -torch.inf)
-        mask[rows] = 0
-        masked = truth.joint(truth.layers(start, mask)[-1])[0].numpy()
-        close(found.embeddings[i, -1], masked)
+            mask = torch.full((26,), -torch.inf)
+            mask[rows] = 0
+            masked = truth.joint(truth.layers(start, mask)[-1])[0].numpy()
+            close(found.embeddings[i, n], masked)
 
 
 def test_the_largest_window_is_the_picture(both: tuple[Clip, Reference]) -> None:
     clip, images = both[0], pictures(40)
-    whole, joint = clip.windows(images, 5), clip.joint(images)
+    whole, joint = clip.windows(images, 5, values=True), clip.joint(images)
     close(whole.embeddings[:, 0], joint.embeddings)
+    assert whole.values is not None
     close(whole.values[:, 0], joint.values)
 
 
 def test_windows_do_not_depend_on_the_batch(tmp_path: Path, both: tuple[Clip, Reference]) -> None:
     images = pictures(40)
     few, many = Clip(tmp_path / "tiny", batch_size=1), Clip(tmp_path / "tiny", batch_size=8)
-    for one, two in zip(few.windows(images, 2).values, many.windows(images, 2).values, strict=True):
+    for one, two in zip(
+        *(c.windows(images, 2, values=True).values for c in (few, many)), strict=True
+    ):
         close(one, two)
 
 
@@ -275,9 +279,10 @@ def test_sizes_and_shapes_of_pictures(both: tuple[Clip, Reference]) -> None:
     wide = np.random.default_rng(2).integers(0, 255, (30, 120, 3), np.uint8)
     (found,) = clip.encode([wide], layers=clip.default_layers, size=80)
     assert found.patches[clip.default_layers[0]].shape == (5, 20, 128)  # its aspect ratio is kept
-    assert clip.patch_embeddings([wide], size=60).shape == (1, 7, 7, 48)
-    assert clip.values([wide], size=60).shape == (1, 50, 128)
+    assert clip.joint([wide], size=60).patches.shape == (1, 7, 7, 48)
+    assert clip.joint([wide], size=60).values.shape == (1, 50, 128)
     assert clip.windows([wide], 3, size=60).embeddings.shape == (1, 25, 48)
+    assert clip.windows([wide], 3, size=60).values is None
     assert clip.embed([]).shape == (0, 48)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
+from importlib.resources import files
 from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blemish.prompts.contrast import Prompts, alfa, anovl, called, clip_ac, winclip
+from blemish.prompts.contrast import Prompts, alfa, anovl, called, clip_ac, digest, winclip
 
 ARTICLES = ("a", "the")
 ADJECTIVES = ("cropped", "close-up", "bright", "dark", "jpeg corrupted", "blurry")
@@ -73,7 +75,7 @@ def test_anovl_is_three_domains_of_the_same_templates(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["carpet", "metal grid", "leather", "tile", "wood", "magnetic tile"]
+    "name", ["carpet", "metal grid", "leather", "tile", "wood", "magnetic tile", "magnetic-tile"]
 )
 @pytest.mark.parametrize("written", [str, str.upper])
 def test_textures_have_domains_of_their_own(name: str, written: Callable[[str], str]) -> None:
@@ -103,6 +105,20 @@ def test_the_template_has_72_grammatical_prompts_a_side(name: str) -> None:
 def test_what_is_not_counted_has_no_article() -> None:
     assert "An industrial image of damaged wood" in alfa("wood").abnormal
     assert "An industrial image of a damaged bottle" in alfa("bottle").abnormal
+
+
+@pytest.mark.parametrize(
+    "name", ["hinges", "left_hinges", "candles", "CANDLES", "pieces of chewing gum", "Wood"]
+)
+def test_what_is_a_plural_already_has_no_article(name: str) -> None:
+    found = alfa(name)
+    assert f"An industrial image of abnormal {called(name)}" in found.abnormal
+    assert not any(re.search(r"image of an? ", text) for text in found.normal + found.abnormal)
+
+
+def test_the_digest_is_that_of_all_words() -> None:
+    words = [files("blemish.prompts") / "contrast.json", files("blemish") / "classes.json"]
+    assert digest() == hashlib.sha256(b"".join(file.read_bytes() for file in words)).hexdigest()
 
 
 @pytest.mark.parametrize("make", ENSEMBLES)

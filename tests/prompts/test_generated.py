@@ -177,8 +177,47 @@ def test_an_edit_shows_and_only_that_of_the_same_model(tmp_path: Path) -> None:
     assert edited(tmp_path, "another") == edited(tmp_path / "none", asking.fingerprint) == []
 
 
+def test_prompts_that_replace_others_count_as_changed(tmp_path: Path) -> None:
+    asking = model()
+    made = kept("bottle", asking, folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert not generated.is_edited(path)
+    write(replace(made, abnormal=(f"{IT} with dirt",)), path)
+    assert generated.is_edited(path)
+    assert edited(tmp_path, asking.fingerprint) == [generated.digest(read(path))]
+    assert read(path).author == "made-up"
+
+
+def test_what_another_run_kept_meanwhile_stays(tmp_path: Path) -> None:
+    quick, slow = model(), model(abnormal=f"- {IT} with dirt")
+    plain, slow.fingerprint = slow.chat, quick.fingerprint
+
+    def chat(*given: Any, **more: Any) -> Reply:
+        kept("bottle", quick, folder=tmp_path)
+        return plain(*given, **more)
+
+    slow.chat = chat  # type: ignore[method-assign]
+    assert kept("bottle", slow, folder=tmp_path).abnormal == (f"{IT} with a chip",)
+    assert edited(tmp_path, quick.fingerprint) == []
+
+
+def test_the_author_is_the_model_the_hand_or_both(tmp_path: Path) -> None:
+    path = tmp_path / "cup.json"
+    write(OUT, path)
+    assert (read(path).edited, read(path).author) == (False, "me")
+    body = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(body | {"descriptors": ["a dent"]}), "utf-8")
+    assert (read(path).edited, read(path).author) == (True, "me, edited by hand")
+    write(read(path), tmp_path / "copy.json")
+    assert generated.is_edited(tmp_path / "copy.json")
+    needed = {name: body[name] for name in ("version", "class", "style", "normal", "abnormal")}
+    path.write_text(json.dumps(needed), "utf-8")
+    assert (read(path).edited, read(path).author) == (False, "by hand")
+
+
 def test_a_file_holds_everything_and_is_read_back(tmp_path: Path) -> None:
     made = replace(OUT, queries=(generated.Query("q?", "ä\n- ü"),), consistent=False)
+    made = replace(made, names=("mug", "beaker"))
     write(made, tmp_path / "new" / "cup.json")
     assert read(tmp_path / "new" / "cup.json") == made
     body = json.loads((tmp_path / "new" / "cup.json").read_text("utf-8"))
@@ -232,10 +271,11 @@ def test_the_bank_is_whole(name: str) -> None:
     assert (body["made_by"], body["queries"]) == ("written for this project", [])
     assert body["class"] in body["names"]
     assert "sha256" not in body
+    assert made.names == tuple(body["names"])
     for spoken in body["names"]:
-        assert (
-            bank(spoken.upper(), made.style) == bank(spoken.replace(" ", "_"), made.style) == made
-        )
+        assert bank(spoken.upper(), made.style) == made
+        for mark in "_-":
+            assert bank(spoken.replace(" ", mark), made.style) == made
     for side, beginning in ((made.normal, "A normal image of "), (made.abnormal, IT[:21])):
         for prompt in side:
             assert len(prompt.split()) <= 40, prompt
@@ -246,4 +286,9 @@ def test_the_bank_is_whole(name: str) -> None:
 def test_a_class_that_is_not_in_the_bank_has_no_prompts() -> None:
     assert bank("left hinge") is None
     assert bank("bottle", "other") is None
+    assert bank("solar cells") is None
+    for name in ("solar cell", "solar_cells"):
+        assert "Did you mean 'polycrystalline solar cell'?" in generated.unknown(name)
+    assert "'left-hinge'" in generated.unknown("left-hinge")
+    assert "Known: bag of screws, bottle," in generated.unknown("left-hinge")
     assert len(generated.banked()) == len([name for name in BANK if name.endswith(".json")])

@@ -59,8 +59,8 @@ class Remembering:
         return self._known("joint", images, **how)
 
     def windows(self, images: Sequence[Image], scale: int, **how: Any) -> Any:
-        """See `embed`."""
-        return self._known("windows", images, scale, **how)
+        """See `embed`. With values, so that one call serves all."""
+        return self._known("windows", images, scale, **{**how, "values": True})
 
     def _known(self, method: str, images: Sequence[Image], *about: Any, **how: Any) -> Any:
         key = _key(images, [method, *about, *sorted(how.items())])
@@ -94,6 +94,8 @@ def _key(images: Sequence[Image], about: Sequence[Any]) -> str:
 
 def _bytes(found: Any) -> int:
     """Of the arrays in what an encoder gave."""
+    if found is None:
+        return 0
     if isinstance(found, np.ndarray):
         return found.nbytes
     if isinstance(found, list | tuple):

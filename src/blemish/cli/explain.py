@@ -88,11 +88,11 @@ def explain(
 
 
 def _check(made: object, name: str) -> None:
-    """Refuse a detector, or the class of one, that has nothing to say about prompts."""
+    """Refuse a detector, or the class of one, that chooses no prompts."""
     if not hasattr(made, "explain"):
         raise OptionError(
-            f"{name} decides without prompts, so there is none to explain. Choose --detector alfa; "
-            f"`blemish inspect --detector {name}` shows what this one marks."
+            f"{name} chooses no prompts picture by picture, so there is nothing to explain; "
+            "--detector alfa does."
         )
 
 

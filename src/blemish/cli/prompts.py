@@ -46,7 +46,10 @@ def make(
         Path | None, typer.Option(help="Where to write them.", show_default="in the cache")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", metavar="", help="Replace a file that a person changed.")
+        bool,
+        typer.Option(
+            "--force", metavar="", help="Replace prompts that were changed since they were made."
+        ),
     ] = False,
 ) -> None:
     """Let a language model write the prompts of a class, into a file that you may edit."""
@@ -93,18 +96,18 @@ def show(
     made = generated.read(prompts) if prompts else generated.bank(name)
     called = contrast.called(name or (made.class_name if made else ""))
     template = contrast.alfa(called)
-    # Of the bank: "written for this project".
-    author = made and (f"by {made.made_by}" if made.fingerprint else made.made_by or "by hand")
     for label in ("normal", "abnormal"):
         _print_all(f"{label}, by the template", getattr(template, label))
         if made:
+            # Of the bank: "written for this project".
+            author = f"{'by ' * bool(made.fingerprint)}{made.author}"
             _print_all(f"{label}, {author}", getattr(made, label))
     if made:
         _print_all("descriptors", made.descriptors)
     else:
         typer.echo(
-            f"No further prompts come with '{called}'. A language model writes them: blemish "
-            f"prompts make --class '{called}' --llm openai:gpt-5",
+            f"{generated.unknown(called)} A language model writes them: blemish prompts make "
+            f"--class '{called}' --llm openai:gpt-5",
             err=True,
         )
 
@@ -132,7 +135,7 @@ def score(
     looked_at = 0
     with screen.progress("Weighing") as update:
         for sample in _samples(items, class_name):
-            for one in detector.explain(sample).prompts:
+            for one in detector.scored(sample):
                 weighed.setdefault((one.label, one.source, one.text), []).append(one)
             looked_at += 1
             update(looked_at, len(items))
@@ -148,14 +151,15 @@ def score(
 
 
 def _spare(path: Path) -> None:
-    """Refuse to replace what a person wrote or changed."""
+    """Refuse to replace what counts as changed."""
     from blemish.errors import OutputError
     from blemish.prompts.generated import is_edited
 
     if is_edited(path):
         raise OutputError(
-            f"{path} holds prompts that a person wrote or changed. Keep them, or replace them with "
-            "--force, or name another file with --out."
+            f"{path} holds prompts that a person wrote or changed, or that were made again over "
+            "earlier ones. Keep them, or replace them with --force, or name another file with "
+            "--out."
         )
 
 

@@ -7,15 +7,16 @@ model, the bank that ships with blemish.
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blemish.classes import named
+from blemish.detectors import _saved
 from blemish.detectors._explained import Source
 from blemish.errors import OptionError
 from blemish.prompts import contrast, generated
@@ -70,7 +71,9 @@ def assembled(
         encode: from texts to the joint space.
     """
     model = written or Prompts((), ())
-    by: Source = "language model" if written and written.fingerprint else "written"
+    by: Source = "written"
+    if written and written.fingerprint and not written.edited:
+        by = "language model"
     kinds: tuple[tuple[Source, bool, Sequence[str]], ...] = (
         ("template", False, templates.normal),
         ("template", True, templates.abnormal),
@@ -93,77 +96,72 @@ def assembled(
         encode(texts),
         descriptors,
         encode([f"a photo of {part} with {d}" for d in descriptors]),
-        written.made_by if written else "",
+        written.author if written else "",
     )
 
 
-def written(class_name: str, path: str, model: ChatModel | None, *, consistent: bool) -> Generated:
-    """What a language model wrote about a class.
+class PromptSource:
+    """Where what a language model wrote about a class comes from.
 
     Args:
-        class_name: of the part.
         path: a file of prompts, or a folder with one for each class; "" for none.
         model: is asked, once for a class; None where there is none.
         consistent: with syntactic consistency (ALFA, table 3).
 
-    Raises:
-        OptionError: nothing has prompts for this class.
-        ChatError: the model gave none.
-    """
-    found = None
-    if path:
-        found = _in_files(class_name, Path(path).expanduser())
-    elif model is not None:
-        folder = settings().cache / "prompts"
-        found = generated.kept(class_name, model, consistent=consistent, folder=folder)
-    elif consistent:
-        found = generated.bank(class_name)
-    if found is None:
-        where = f"{path} has" if path else "There are"
-        raise OptionError(
-            f"{where} no prompts of a language model for the class {class_name!r}. Name the class "
-            "as `blemish prompts show` lists it (on the command line: --class), have a model write "
-            f"them (blemish prompts make --class {class_name!r} --llm KIND:NAME), or go without "
-            "them (llm_prompts=false)."
-        )
-    return found
-
-
-def _in_files(class_name: str, path: Path) -> Generated | None:
-    """A named file, whatever its class; of a folder, the file that is of this class."""
-    if not path.is_dir():
-        return generated.read(path)
-    for file in sorted(path.glob("*.json")):
-        found = generated.read(file)
-        if contrast.called(found.class_name).casefold() == contrast.called(class_name).casefold():
-            return found
-    return None
-
-
-def first(written: Generated, most: int | None) -> Generated:
-    """The same with at most so many prompts a side."""
-    return replace(written, normal=written.normal[:most], abnormal=written.abnormal[:most])
-
-
-def fingerprint(path: str, model: str) -> list[str]:
-    """Changes whenever the prompts of a class may: the files', the model's, or the bank's.
-
-    Args:
-        path: as for `written`.
-        model: the fingerprint of the language model, or "".
+    Attributes:
+        fingerprint: changes whenever the prompts of a class may: with the named files, the model
+            and the files of its prompts that a person edited, or the bank.
 
     Raises:
-        OptionError: there is no such file or folder.
+        OptionError: the path names nothing.
     """
-    if path:
-        named = Path(path).expanduser()
-        if not named.exists():
-            raise OptionError(
-                f"prompts={path} names no file and no folder. Make a file with `blemish prompts "
-                "make`, or leave the option out."
+
+    def __init__(self, path: str, model: ChatModel | None, consistent: bool) -> None:
+        self._path = Path(path).expanduser() if path else None
+        self._model, self._consistent = model, consistent
+        self._folder = settings().cache / "prompts"
+        if self._path is not None:
+            said = [_saved.digest(file.read_bytes()) for file in _files(self._path)]
+        elif model is not None:
+            said = [model.fingerprint, *generated.edited(self._folder, model.fingerprint)]
+        else:
+            said = [generated.digest(one) for one in generated.banked()]
+        self.fingerprint = _saved.fingerprint(said, consistent)
+
+    def written(self, class_name: str) -> Generated:
+        """The prompts of a class.
+
+        Raises:
+            OptionError: nothing has any for this class.
+            ChatError: the model gave none.
+        """
+        if self._path is not None:
+            return generated.find(self._path, class_name)
+        if self._model is not None:
+            return generated.kept(
+                class_name, self._model, consistent=self._consistent, folder=self._folder
             )
-        some = sorted(named.glob("*.json")) if named.is_dir() else [named]
-        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in some]
-    if model:
-        return [model, *generated.edited(settings().cache / "prompts", model)]
-    return [generated.digest(one) for one in generated.banked()]
+        if not self._consistent:
+            raise OptionError(
+                "The prompts that ship with blemish are syntactically consistent, and others were "
+                "asked for. Name a language model that writes them (on the command line: --llm), "
+                "or leave syntactic_consistency=true."
+            )
+        found = generated.bank(class_name)
+        if found is None:
+            raise OptionError(
+                f"There are no prompts of a language model for the class {class_name!r}. "
+                f"{generated.unknown(class_name)} Name the class (on the command line: --class), "
+                "have a model write them (blemish prompts make --class "
+                f"{class_name!r} --llm KIND:NAME), or go without them (llm_prompts=false)."
+            )
+        return found
+
+
+def _files(path: Path) -> list[Path]:
+    if not os.path.exists(path):  # of a name that is too long, Path raises an error
+        raise OptionError(
+            f"prompts={path} names no file and no folder. Make a file with `blemish prompts "
+            "make`, or leave the option out."
+        )
+    return sorted(path.glob("*.json")) if path.is_dir() else [path]

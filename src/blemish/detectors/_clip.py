@@ -10,10 +10,12 @@ such a verdict is worth less than one from normal parts.
 
 from __future__ import annotations
 
+import json
+import threading
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +24,12 @@ from pydantic import Field
 from blemish.calibration import Calibration
 from blemish.detectors import _saved
 from blemish.detectors._encoder import EncoderDetector, EncoderOptions
+from blemish.detectors._maps import NOT_FINITE, Judged
 from blemish.detectors._memory import MemoryBank, bank_of, load_banks, save_banks
-from blemish.errors import InputError, OptionError
+from blemish.errors import InputError, OptionError, ReferencesError
 from blemish.prompts import contrast
 from blemish.prompts.contrast import Prompts
-from blemish.types import Encoder, Image, Sample
+from blemish.types import AnomalyMap, Encoder, Image, Inspection, Sample
 
 Floats = NDArray[np.float32]
 
@@ -52,7 +55,14 @@ class JointEncoder(Encoder, Protocol):
         """Pictures, their patches and the last values, from one pass."""
         ...
 
-    def windows(self, images: Sequence[Image], scale: int, *, size: int | None = None) -> Any:
+    def windows(
+        self,
+        images: Sequence[Image],
+        scale: int,
+        *,
+        size: int | None = None,
+        values: bool = False,
+    ) -> Any:
         """Every window of scale x scale patches."""
         ...
 
@@ -78,26 +88,54 @@ class Normals:
 
     Attributes:
         references: id and content hash of each.
+        class_name: of all of them, as prompts call it.
         banks: their tokens; what a key stands for is the detector's own. Empty where normal parts
             calibrate only.
+        scale: what maps are multiplied by, so that their own operating point, learnt from the
+            highest places of normal parts, falls onto that of the scores.
     """
 
     references: list[dict[str, str]]
+    class_name: str
     banks: Mapping[int, MemoryBank] = field(default_factory=dict)
+    scale: float = 1.0
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """See `blemish.detectors._encoder.Memory`."""
-        return save_banks(self.banks)
+        said = json.dumps({"class_name": self.class_name, "scale": self.scale})
+        return save_banks(self.banks) | {"said": np.frombuffer(said.encode(), np.uint8)}
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What is made of one view.
+
+    Attributes:
+        map: (h, h) float32 of patches, or None for a detector without one.
+        score: raw.
+        evidence: what it stands on.
+        said: what else a person should read where it is not normal.
+    """
+
+    map: AnomalyMap | None
+    score: float
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    said: str = ""
 
 
 Options = TypeVar("Options", bound=EncoderOptions)
 Seen = TypeVar("Seen")
+Words = TypeVar("Words")
 
 
-class ClipDetector(EncoderDetector[Options, Normals, Seen]):
+class ClipDetector(EncoderDetector[Options, Normals, Seen], Generic[Options, Seen, Words]):
     """A detector over a CLIP model; see `EncoderDetector`.
 
-    A subclass adds `_see`, `_raw` and `_judge`, and `_tokens` where it has a memory bank.
+    A subclass adds `_see`, `_gathered`, from a class to its texts in the joint space, and `_found`,
+    from both to a map and a score; and `_tokens` where it has a memory bank.
+
+    With normal parts, a map has an operating point of its own, since its highest place is not the
+    score; maps are multiplied so that it falls onto the score's, and one serves both.
 
     Raises:
         OptionError: the encoder has no text tower.
@@ -105,8 +143,6 @@ class ClipDetector(EncoderDetector[Options, Normals, Seen]):
 
     zero_shot = True
     encoder: JointEncoder
-    prompts: Callable[[str], Prompts]
-    """The texts of a class by its name; a static function of the subclass."""
 
     def __init__(
         self,
@@ -126,45 +162,94 @@ class ClipDetector(EncoderDetector[Options, Normals, Seen]):
         super().__init__(
             encoder=encoder, options=options, seed=seed, memory=memory, calibration=calibration
         )
-        self.fingerprint = _saved.fingerprint(self.fingerprint, contrast.version())
-        self._embedded: dict[str, Floats] = {}
+        self.fingerprint = _saved.fingerprint(self.fingerprint, contrast.digest())
+        self._kept: dict[str, Words] = {}
+        self._turn = threading.Lock()
 
-    def _learn(self, known: Sequence[Sample]) -> tuple[Normals, Calibration]:
-        seen = self._see_all(known)
-        each = [self._tokens(views) for views in seen]
-        banks = {key: bank_of([tokens[key] for tokens in each]) for key in each[0]}
-        memory = Normals(_saved.described(known), banks)
-        fitted = self._with(memory, None)
-        number = {id(views): i for i, views in enumerate(seen)}
-
-        def score(views: list[Seen], without: int | None) -> float:
-            # Changed copies are of the only reference.
-            part = known[number.get(id(views), 0)]
-            return max(fitted._raw(part.class_name, view, without) for view in views)
-
-        return memory, self._calibrated(known, seen, score)
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each part, and of the prompts."""
+        return super().fingerprints | {"prompts": contrast.digest()}
 
     @abstractmethod
-    def _raw(self, class_name: str, view: Seen, without: int | None = None) -> float:
-        """Raw score of one view, with the reference of that number left out of the banks."""
+    def _gathered(self, class_name: str) -> Words:
+        """The texts of a class, in the joint space."""
+
+    @abstractmethod
+    def _found(self, words: Words, view: Seen, without: int | None = None) -> Found:
+        """What is made of one view, with the reference of that number left out of the banks."""
 
     def _tokens(self, views: Sequence[Seen]) -> dict[int, Floats]:
         """What the memory bank keeps of a part, rows of length 1; nothing by default."""
         return {}
 
+    def _bounds(self) -> tuple[float, float]:
+        """The upper ends of maps and of scores where normal parts are known."""
+        return 1.0, 1.0
+
+    def _words(self, class_name: str) -> Words:
+        """The texts of a class, gathered once."""
+        with self._turn:
+            if class_name not in self._kept:
+                self._kept[class_name] = self._gathered(class_name)
+            return self._kept[class_name]
+
+    def _predict(self, samples: Sequence[Sample]) -> list[Inspection]:
+        for name in dict.fromkeys(sample.class_name for sample in samples):
+            self._check(name)
+            self._words(name)  # before any picture is encoded: there may be none for this class
+        return super()._predict(samples)
+
+    def _check(self, class_name: str) -> None:
+        known = self._memory.class_name if self._memory else contrast.called(class_name)
+        if contrast.called(class_name) != known:
+            raise ReferencesError(
+                f"The normal parts are of the class '{known}', and a part of the class "
+                f"'{class_name}' came: their texts differ, and so do their scores. Give both the "
+                "same class (on the command line: --class)."
+            )
+
+    def _learn(self, known: Sequence[Sample]) -> tuple[Normals, Calibration]:
+        names = list(dict.fromkeys(contrast.called(part.class_name) for part in known))
+        if len(names) > 1:
+            raise ReferencesError(
+                f"Normal parts of {len(names)} classes came: {', '.join(names)}. {self.name} "
+                "compares with the texts of one class; fit one detector a class."
+            )
+        words = self._words(known[0].class_name)
+        seen = self._see_all(known)
+        each = [self._tokens(views) for views in seen]
+        banks = {key: bank_of([tokens[key] for tokens in each]) for key in each[0]}
+        memory = Normals(_saved.described(known), names[0], banks)
+        fitted = self._with(memory, None)
+        looks, rule = self._looks(known, seen)
+        found = [[fitted._found(words, v, without) for v in views] for views, without in looks]
+        top, most = fitted._bounds()
+        whole = self._point_of([max(f.score for f in some) for some in found], rule, known, most)
+        peaks = [[float(f.map.max()) for f in some if f.map is not None] for some in found]
+        if all(peaks):
+            places = self._point_of([max(some) for some in peaks], rule, known, top)
+            memory = replace(memory, scale=whole.threshold / places.threshold)
+        return memory, whole
+
+    def _judge(self, sample: Sample, seen: list[Seen]) -> Judged:
+        words = self._words(sample.class_name)
+        found = [self._found(words, view) for view in seen]
+        worst = max(found, key=lambda one: one.score)
+        scale = np.float32(self._memory.scale if self._memory else 1)
+        maps = [scale * one.map for one in found if one.map is not None]
+        return Judged(maps, worst.score, worst.evidence, worst.said)
+
     def _remembered(
         self, references: list[dict[str, str]], arrays: Mapping[str, NDArray[Any]]
     ) -> Normals:
-        return Normals(references, load_banks(arrays))
+        said = json.loads(arrays["said"].tobytes())
+        return Normals(references, said["class_name"], load_banks(arrays), said["scale"])
 
-    def _texts(self, class_name: str) -> Floats:
-        """(2, D): the mean of the normal texts and of the abnormal ones, L2-normalised."""
-        if class_name not in self._embedded:
-            both = type(self).prompts(class_name)
-            self._embedded[class_name] = np.stack(
-                [mean(self.encoder.encode_text(texts)) for texts in (both.normal, both.abnormal)]
-            )
-        return self._embedded[class_name]
+
+def ensemble(encoder: JointEncoder, both: Prompts) -> Floats:
+    """(2, D): the mean of the normal texts and of the abnormal ones, L2-normalised."""
+    return np.stack([mean(encoder.encode_text(texts)) for texts in (both.normal, both.abnormal)])
 
 
 def mean(texts: Floats) -> Floats:
@@ -173,11 +258,7 @@ def mean(texts: Floats) -> Floats:
     return np.asarray(total / np.linalg.norm(total), np.float32)
 
 
-def sound(embeddings: Floats) -> Floats:
-    """The embeddings themselves. Raises InputError where the encoder gave no numbers."""
-    if not np.isfinite(embeddings).all():
-        raise InputError(
-            "The encoder gave features that are not finite. Use --device cpu and dtype float32; "
-            "if that does not cure it, check the weights with `blemish weights verify`."
-        )
-    return embeddings
+def sound(*embeddings: Floats) -> None:
+    """Raises InputError where the encoder gave no numbers."""
+    if not all(np.isfinite(some).all() for some in embeddings):
+        raise InputError(f"The encoder gave features that are not finite. {NOT_FINITE}")

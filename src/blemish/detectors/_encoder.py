@@ -195,15 +195,33 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
             seen: of their views.
             score: raw score of a part, with the reference of that number left out.
         """
-        target = self.options.false_alarms
+        looks, rule = self._looks(known, seen)
+        return self._point_of([score(views, without) for views, without in looks], rule, known)
+
+    def _looks(
+        self, known: Sequence[Sample], seen: Sequence[list[Seen]]
+    ) -> tuple[list[tuple[list[Seen], int | None]], str]:
+        """Whose scores stand for those of normal parts, and the same in words.
+
+        Each reference with its number, to be left out; or changed copies of the only one.
+        """
         if len(known) > 1:
-            scores = [score(views, i) for i, views in enumerate(seen)]
             rule = f"scores of {len(known)} references, each left out of the bank in turn"
-            return Calibration.from_normals(scores, false_alarms=target, rule=rule)
+            return [(views, i) for i, views in enumerate(seen)], rule
         copies = [c for v in known[0].images for c in _augment.changed_copies(v, self.seed)]
-        scores = [score([f], None) for f in self._see(copies)]
         rule = f"scores of {len(copies)} changed copies of the one reference"
-        return Calibration.from_copies(scores, false_alarms=target, rule=rule)
+        return [([view], None) for view in self._see(copies)], rule
+
+    def _point_of(
+        self,
+        scores: Sequence[float],
+        rule: str,
+        known: Sequence[Sample],
+        bound: float | None = None,
+    ) -> Calibration:
+        """The operating point that follows from scores of `_looks`."""
+        make = Calibration.from_normals if len(known) > 1 else Calibration.from_copies
+        return make(scores, false_alarms=self.options.false_alarms, rule=rule, bound=bound)
 
     def with_calibration(self, calibration: Calibration) -> Self:
         """See `blemish.types.Detector`."""
@@ -220,7 +238,6 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The detector that `save` wrote, with this one's parts and options."""
-        if header["calibration"] is None:
-            return self
-        memory = self._remembered(list(header["references"]), arrays)
-        return self._with(memory, Calibration.from_json(header["calibration"]))
+        references, point = list(header["references"]), header["calibration"]
+        memory = self._remembered(references, arrays) if references else None
+        return self._with(memory, None if point is None else Calibration.from_json(point))

@@ -30,14 +30,20 @@ CELL = 14
 that the cost and the score do not depend on how many pixels the camera has."""
 
 
+NOT_FINITE = (
+    "Use --device cpu and dtype float32; if that does not cure it, check the weights with `blemish "
+    "weights verify`."
+)
+"""What to do about features that are not finite."""
+
+
 def finite(features: list[Features]) -> list[Features]:
     """The features themselves. Raises InputError where the encoder gave no numbers."""
     for number, f in enumerate(features, 1):
         if not all(np.isfinite(p).all() for p in (f.class_token, *f.patches.values())):
             raise InputError(
                 f"The encoder gave features that are not finite for picture {number} of "
-                f"{len(features)}. Use --device cpu and dtype float32; if that does not cure it, "
-                "check the weights with `blemish weights verify`."
+                f"{len(features)}. {NOT_FINITE}"
             )
     return features
 
@@ -123,8 +129,7 @@ def inspect_all(
         if not np.isfinite(judged.raw_score):
             raise InputError(
                 f"{sample.id or 'The sample'} got the score {judged.raw_score}: the encoder gave "
-                "features that are not finite. Use --device cpu and dtype float32; if that does "
-                "not cure it, check the weights with `blemish weights verify`."
+                f"features that are not finite. {NOT_FINITE}"
             )
         found = _inspection(sample, judged, point)
         seconds = {
@@ -150,7 +155,11 @@ def with_own_references(
             done.append(next(rest))
             continue
         examples = [r for r in sample.references if isinstance(r, Example)]
-        normals = [r for r in sample.references if isinstance(r, Sample)]
+        normals = [
+            replace(r, class_name=sample.class_name)
+            for r in sample.references
+            if isinstance(r, Sample)
+        ]
         own = detector.fit(normals, examples)
         if detector.calibration is not None:  # whose operating point may have been moved
             target = detector.calibration.false_alarms

@@ -39,6 +39,11 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def digest(data: bytes) -> str:
+    """sha256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def header(detector: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """What detector.json says of a detector over an encoder."""
     return {

@@ -19,8 +19,8 @@ into the local space of every window. What the document leaves open, and how it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -28,18 +28,18 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from blemish.calibration import Calibration, OperatingPoint
-from blemish.detectors import _anomaly_prompts, _association, _saved
+from blemish.detectors import _saved, _windows
 from blemish.detectors._aligner import aligned
-from blemish.detectors._anomaly_prompts import AnomalyPrompts
-from blemish.detectors._association import View, WindowOptions
-from blemish.detectors._clip import ClipDetector, Floats, JointEncoder, Normals, mean
+from blemish.detectors._anomaly_prompts import AnomalyPrompts, PromptSource, assembled
+from blemish.detectors._clip import ClipDetector, Floats, Found, JointEncoder, Normals, mean, sound
 from blemish.detectors._contextual import contextual_scores, kept
 from blemish.detectors._explained import Explained, PromptScore
-from blemish.detectors._maps import Judged
+from blemish.detectors._maps import inspect_all
 from blemish.detectors._textual import over_scales, over_windows, probability
+from blemish.detectors._windows import View, WindowOptions
 from blemish.prompts import contrast
 from blemish.prompts.contrast import Prompts
-from blemish.types import AnomalyMap, ChatModel, Image, Sample
+from blemish.types import ChatModel, Image, Sample
 
 NAMED = 5
 """Descriptors that an explanation names, as figure 6 does."""
@@ -92,27 +92,21 @@ class ALFAOptions(WindowOptions):
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """What is made of one view.
+class _Chosen:
+    """What contextual scoring makes of the prompts for one view.
 
     Attributes:
-        map: (h, h), S_L of equation 11 averaged over scales, and few-shot distances.
-        score: equation 12.
-        whole: S_G, equation 10.
         similarity: (P,) equations 2 and 3.
         scores: (P,) equation 4; 0 where it is switched off.
         kept: (P,) bool.
     """
 
-    map: AnomalyMap
-    score: float
-    whole: float
     similarity: Floats
     scores: Floats
     kept: NDArray[np.bool_]
 
 
-class ALFA(ClipDetector[ALFAOptions, View]):
+class ALFA(ClipDetector[ALFAOptions, View, AnomalyPrompts]):
     """The detector. `blemish.load("alfa")` builds it; see `ClipDetector`.
 
     It needs no normal part; those that come fill a memory bank and calibrate it.
@@ -140,14 +134,11 @@ class ALFA(ClipDetector[ALFAOptions, View]):
         calibration: Calibration | None = None,
     ) -> None:
         self.language_model = language_model
+        self._source = PromptSource(options.prompts, language_model, options.syntactic_consistency)
         super().__init__(
             encoder=encoder, options=options, seed=seed, memory=memory, calibration=calibration
         )
-        self._known: dict[str, AnomalyPrompts] = {}
-        model = language_model.fingerprint if language_model else ""
-        self.fingerprint = _saved.fingerprint(
-            self.fingerprint, _anomaly_prompts.fingerprint(options.prompts, model)
-        )
+        self.fingerprint = _saved.fingerprint(self.fingerprint, self._source.fingerprint)
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -155,80 +146,78 @@ class ALFA(ClipDetector[ALFAOptions, View]):
         model = {"language_model": self.language_model} if self.language_model else {}
         return super().parts | model
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each part, and of the prompts."""
+        prompts = _saved.fingerprint(contrast.digest(), self._source.fingerprint)
+        return super().fingerprints | {"prompts": prompts}
+
     def explain(self, sample: Sample) -> Explained:
         """What the decision on a sample stands on; of several views, on the one that decides.
+
+        References of the sample's own are not looked at.
 
         Raises:
             OptionError: nothing has prompts for the sample's class.
             ChatError: the language model gave none.
         """
-        (inspection,) = self.predict([sample])
-        known = self._prompts(sample.class_name)
+        sample = replace(sample, references=())
+        self._check(sample.class_name)
+        known = self._words(sample.class_name)
         views = self._see(sample.images)
-        found = [self._found(sample.class_name, view) for view in views]
-        number = int(np.argmax([f.score for f in found]))
-        prompts = [
-            PromptScore(
-                text=text,
-                label="abnormal" if known.abnormal[i] else "normal",
-                source=known.sources[i],
-                similarity=float(found[number].similarity[i]),
-                score=float(found[number].scores[i]),
-                kept=bool(found[number].kept[i]),
-                why=self._why(known, found[number], i),
-            )
-            for i, text in enumerate(known.texts)
-        ]
+        (inspection,) = inspect_all(
+            [sample], see=lambda _: views, judge=self._judge, point=self._point()
+        )
+        number = int(np.argmax([self._found(known, view).score for view in views]))
         whole = views[number].whole
         best = tuple(_best(known, whole, len(known.descriptors)))
-        return Explained(inspection, tuple(prompts), best, whole, known.embeddings)
+        prompts = tuple(self._told(known, self._chosen(known, whole)))
+        return Explained(inspection, prompts, best, whole, known.embeddings)
+
+    def scored(self, sample: Sample) -> tuple[PromptScore, ...]:
+        """Every prompt beside a sample's first view, from the picture as a whole alone.
+
+        Raises:
+            OptionError, ChatError: as for `explain`.
+        """
+        known = self._words(sample.class_name)
+        found = self.encoder.joint([sample.image], size=self.options.size)
+        sound(found.embeddings)
+        return tuple(self._told(known, self._chosen(known, found.embeddings[0])))
 
     def _point(self) -> OperatingPoint | None:
         if self.calibration is None and self.options.one_class:
             return None
         return super()._point()
 
+    def _bounds(self) -> tuple[float, float]:
+        o, top = self.options, 2.0  # S_L and the association, each up to 1
+        return top, float(np.mean([1.0] * o.class_score + [top] * o.map_score))
+
     def _see(self, images: Sequence[Image]) -> list[View]:
-        return _association.seen(self.encoder, images, self.options, self.options.aligner)
+        return _windows.seen(self.encoder, images, self.options, self.options.aligner)
 
     def _tokens(self, views: Sequence[View]) -> dict[int, Floats]:
-        return _association.tokens(views)
+        return _windows.tokens(views)
 
-    def _judge(self, sample: Sample, seen: list[View]) -> Judged:
-        known = self._prompts(sample.class_name)
-        found = [self._found(sample.class_name, view) for view in seen]
-        number = int(np.argmax([f.score for f in found]))
-        worst = found[number]
-        best = _best(known, seen[number].whole, NAMED)
-        sides = {"normal": ~known.abnormal, "abnormal": known.abnormal}
-        evidence = {
-            "whole_picture": worst.whole,
-            "highest_place": float(worst.map.max()),
-            "prompts": {
-                "by": known.made_by or "template",
-                **{
-                    label: f"{int(worst.kept[side].sum())} of {int(side.sum())} kept"
-                    for label, side in sides.items()
-                },
-            },
-            "descriptors": [{"text": t, "similarity": s} for t, s in best],
-        }
-        words = "; ".join(f"{text} ({similarity:.2f})" for text, similarity in best)
-        said = f"Most like it of what an anomaly may be: {words}." if words else ""
-        return Judged([f.map for f in found], worst.score, evidence, said)
+    def _gathered(self, class_name: str) -> AnomalyPrompts:
+        """T_vanilla, as the switches have it."""
+        o, most = self.options, self.options.most_prompts
+        templates = contrast.alfa(class_name)
+        if not o.template_prompts:
+            templates = Prompts(templates.normal if o.one_class else (), ())
+        templates = Prompts(templates.normal[:most], templates.abnormal[:most])
+        written = self._source.written(class_name) if o.llm_prompts else None
+        if written:
+            normal, abnormal = written.normal[:most], written.abnormal[:most]
+            written = replace(written, normal=normal, abnormal=abnormal)
+        return assembled(class_name, templates, written, self.encoder.encode_text)
 
-    def _raw(self, class_name: str, view: View, without: int | None = None) -> float:
-        return self._found(class_name, view, without).score
-
-    def _found(self, class_name: str, view: View, without: int | None = None) -> _Found:
-        o, known = self.options, self._prompts(class_name)
-        similarity = known.embeddings @ view.whole
-        scores, chosen = np.zeros_like(similarity), np.ones(len(similarity), bool)
-        if o.contextual_scoring:
-            scores = contextual_scores(similarity, known.abnormal)
-            chosen = kept(scores, known.abnormal)
-        sides = (~known.abnormal, known.abnormal)[: 1 if o.one_class else 2]
-        texts = np.stack([mean(known.embeddings[chosen & side]) for side in sides])
+    def _found(self, words: AnomalyPrompts, view: View, without: int | None = None) -> Found:
+        """Equations 10 to 12."""
+        o, chosen = self.options, self._chosen(words, view.whole)
+        sides = (~words.abnormal, words.abnormal)[: 1 if o.one_class else 2]
+        texts = np.stack([mean(words.embeddings[chosen.kept & side]) for side in sides])
         whole = float(self._share(view.whole, texts))
         maps = []
         for scale, windows in view.windows.items():
@@ -237,12 +226,33 @@ class ALFA(ClipDetector[ALFAOptions, View]):
                 rows, values = view.rows[scale], view.window_values[scale]
                 local = aligned(texts, view.values, rows, values, o.ridge)
             maps.append(over_windows(self._share(windows, local), view.side, scale))
-        place = over_scales(maps)
-        unlike = _association.association(view, self._memory, without)
-        if unlike is not None:
-            place = place + unlike
-        parts = [whole] * o.class_score + [float(place.max())] * o.map_score
-        return _Found(place, float(np.mean(parts)), whole, similarity, scores, chosen)
+        places = over_scales(maps)
+        if self._memory is not None:
+            places = places + _windows.association(view, self._memory.banks, without)
+        highest = float(places.max())
+        parts = [whole] * o.class_score + [highest] * o.map_score
+        best = _best(words, view.whole, NAMED)
+        kept_of = {
+            label: f"{int((chosen.kept & side).sum())} of {int(side.sum())} kept"
+            for label, side in (("normal", ~words.abnormal), ("abnormal", words.abnormal))
+        }
+        evidence = {
+            "whole_picture": whole,
+            "highest_place": highest,
+            "prompts": {"by": words.made_by or "template", **kept_of},
+            "descriptors": [{"text": t, "similarity": s} for t, s in best],
+        }
+        said = "; ".join(f"{text} ({similarity:.2f})" for text, similarity in best)
+        said = f"Most like it of what an anomaly may be: {said}." if said else ""
+        return Found(places, float(np.mean(parts)), evidence, said)
+
+    def _chosen(self, words: AnomalyPrompts, whole: Floats) -> _Chosen:
+        """Run-time prompt adaptation, algorithm 1."""
+        similarity = words.embeddings @ whole
+        if not self.options.contextual_scoring:
+            return _Chosen(similarity, np.zeros_like(similarity), np.ones(len(similarity), bool))
+        scores = contextual_scores(similarity, words.abnormal)
+        return _Chosen(similarity, scores, kept(scores, words.abnormal))
 
     def _share(self, image: Floats, texts: Floats) -> NDArray[np.float64]:
         """Equations 10 and 11; with a normal text alone, half of 1 - cosine to it."""
@@ -251,46 +261,37 @@ class ALFA(ClipDetector[ALFAOptions, View]):
         away = 1 - np.einsum("...d,...d->...", image, texts[..., 0, :], dtype=np.float64)
         return np.asarray(np.maximum(away / 2, 0))
 
-    def _prompts(self, class_name: str) -> AnomalyPrompts:
-        if class_name not in self._known:
-            self._known[class_name] = self._gathered(class_name)
-        return self._known[class_name]
-
-    def _gathered(self, class_name: str) -> AnomalyPrompts:
-        """T_vanilla, as the switches have it; descriptors whichever prompts are on."""
-        o, most = self.options, self.options.most_prompts
-        templates = contrast.alfa(class_name)
-        if not o.template_prompts:
-            templates = Prompts(templates.normal if o.one_class else (), ())
-        templates = Prompts(templates.normal[:most], templates.abnormal[:most])
-        written = None
-        if o.llm_prompts:
-            written = _anomaly_prompts.written(
-                *(class_name, o.prompts, self.language_model),
-                consistent=o.syntactic_consistency,
+    def _told(self, words: AnomalyPrompts, chosen: _Chosen) -> Iterator[PromptScore]:
+        """What became of each prompt."""
+        for i, text in enumerate(words.texts):
+            yield PromptScore(
+                text=text,
+                label="abnormal" if words.abnormal[i] else "normal",
+                source=words.sources[i],
+                similarity=float(chosen.similarity[i]),
+                score=float(chosen.scores[i]),
+                kept=bool(chosen.kept[i]),
+                why=self._why(words, chosen, i),
             )
-            written = _anomaly_prompts.first(written, most)
-        return _anomaly_prompts.assembled(class_name, templates, written, self.encoder.encode_text)
 
-    def _why(self, known: AnomalyPrompts, found: _Found, number: int) -> str:
+    def _why(self, words: AnomalyPrompts, chosen: _Chosen, number: int) -> str:
         """Why a prompt was kept or dropped, in a sentence."""
         if not self.options.contextual_scoring:
             return "contextual scoring is off"
-        side = known.abnormal == known.abnormal[number]
-        others = found.similarity[~side]
-        other = "normal" if known.abnormal[number] else "abnormal"
+        others = chosen.similarity[words.abnormal != words.abnormal[number]]
+        other = "normal" if words.abnormal[number] else "abnormal"
         span = f"the {other} prompts, {others.min():.3f} to {others.max():.3f}"
-        if found.scores[number] > 0:
+        if chosen.scores[number] > 0:
             return f"outside {span}"
-        if found.kept[number]:
+        if chosen.kept[number]:
             return f"inside {span}, but so is every prompt of its side, which stays whole"
         return f"inside {span}"
 
 
-def _best(known: AnomalyPrompts, whole: Floats, most: int) -> Sequence[tuple[str, float]]:
+def _best(words: AnomalyPrompts, whole: Floats, most: int) -> Sequence[tuple[str, float]]:
     """Descriptors by their cosine to a picture, best first (section 5.4)."""
-    if not known.descriptors:
+    if not words.descriptors:
         return []
-    similarity = known.described @ whole
+    similarity = words.described @ whole
     order = np.argsort(-similarity, kind="stable")[:most]
-    return [(known.descriptors[i], float(similarity[i])) for i in order]
+    return [(words.descriptors[i], float(similarity[i])) for i in order]

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blemish.detectors._clip import ClipDetector, ClipOptions, Floats, sound
-from blemish.detectors._maps import Judged
+from blemish.detectors._clip import ClipDetector, ClipOptions, Floats, Found, ensemble, sound
 from blemish.detectors._textual import probability
 from blemish.prompts import contrast
-from blemish.types import AnomalyMap, Image, Sample
+from blemish.types import Image
 
 
 class AnoVLOptions(ClipOptions):
@@ -34,28 +33,23 @@ class _View:
     patches: Floats
 
 
-class AnoVL(ClipDetector[AnoVLOptions, _View]):
+class AnoVL(ClipDetector[AnoVLOptions, _View, Floats]):
     """The detector. `blemish.load("anovl")` builds it; see `ClipDetector`.
 
     It needs no normal part; those that come calibrate it.
     """
 
     name = "anovl"
-    prompts = staticmethod(contrast.anovl)
 
     def _see(self, images: Sequence[Image]) -> list[_View]:
         found = self.encoder.joint(images, size=self.options.size, vv=True)
-        wholes, patches = sound(found.embeddings), sound(found.patches)
-        return [_View(*view) for view in zip(wholes, patches, strict=True)]
+        sound(found.embeddings, found.patches)
+        return [_View(*view) for view in zip(found.embeddings, found.patches, strict=True)]
 
-    def _raw(self, class_name: str, view: _View, without: int | None = None) -> float:
-        texts = self._texts(class_name)
-        return float(probability(view.whole, texts, self.encoder.logit_scale))
+    def _gathered(self, class_name: str) -> Floats:
+        return ensemble(self.encoder, contrast.anovl(class_name))
 
-    def _judge(self, sample: Sample, seen: list[_View]) -> Judged:
-        maps = [self._map(sample.class_name, view) for view in seen]
-        return Judged(maps, max(self._raw(sample.class_name, view) for view in seen), {})
-
-    def _map(self, class_name: str, view: _View) -> AnomalyMap:
-        texts = self._texts(class_name)
-        return np.asarray(probability(view.patches, texts, self.encoder.logit_scale), np.float32)
+    def _found(self, words: Floats, view: _View, without: int | None = None) -> Found:
+        scale = self.encoder.logit_scale
+        places = np.asarray(probability(view.patches, words, scale), np.float32)
+        return Found(places, float(probability(view.whole, words, scale)))

@@ -8,33 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blemish.detectors._clip import ClipDetector, Floats, sound
+from blemish.detectors._clip import ClipDetector, Floats, Found, ensemble, sound
 from blemish.detectors._encoder import EncoderOptions
-from blemish.detectors._maps import Judged
 from blemish.detectors._textual import probability
 from blemish.prompts import contrast
-from blemish.types import Image, Sample
+from blemish.types import Image
 
 
 class ClipACOptions(EncoderOptions):
     """Options of `clip-ac`: those that every detector has."""
 
 
-class ClipAC(ClipDetector[ClipACOptions, Floats]):
+class ClipAC(ClipDetector[ClipACOptions, Floats, Floats]):
     """The detector. `blemish.load("clip-ac")` builds it; see `ClipDetector`.
 
     It needs no normal part; those that come calibrate it.
     """
 
     name = "clip-ac"
-    prompts = staticmethod(contrast.clip_ac)
 
     def _see(self, images: Sequence[Image]) -> list[Floats]:
-        return list(sound(self.encoder.embed(images)))
+        found = self.encoder.embed(images)
+        sound(found)
+        return list(found)
 
-    def _raw(self, class_name: str, view: Floats, without: int | None = None) -> float:
+    def _gathered(self, class_name: str) -> Floats:
+        return ensemble(self.encoder, contrast.clip_ac(class_name))
+
+    def _found(self, words: Floats, view: Floats, without: int | None = None) -> Found:
         """Equation 1."""
-        return float(probability(view, self._texts(class_name), self.encoder.logit_scale))
-
-    def _judge(self, sample: Sample, seen: list[Floats]) -> Judged:
-        return Judged((), max(self._raw(sample.class_name, view) for view in seen), {})
+        return Found(None, float(probability(view, words, self.encoder.logit_scale)))

@@ -14,66 +14,49 @@ averaged in (WinCLIP+). Readings, where reimplementations differ:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from blemish.detectors import _association
-from blemish.detectors._association import View, WindowOptions
-from blemish.detectors._clip import ClipDetector, Floats
-from blemish.detectors._maps import Judged
+from blemish.detectors import _windows
+from blemish.detectors._clip import ClipDetector, Floats, Found, ensemble
 from blemish.detectors._textual import over_scales, over_windows, probability
+from blemish.detectors._windows import View, WindowOptions
 from blemish.prompts import contrast
-from blemish.types import AnomalyMap, Image, Sample
+from blemish.types import Image
 
 
 class WinCLIPOptions(WindowOptions):
     """Options of `winclip`; see `WindowOptions`."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What is made of one view: its map (h, h), its raw score, and the class token's share."""
-
-    map: AnomalyMap
-    score: float
-    whole: float
-
-
-class WinCLIP(ClipDetector[WinCLIPOptions, View]):
+class WinCLIP(ClipDetector[WinCLIPOptions, View, Floats]):
     """The detector. `blemish.load("winclip")` builds it; see `ClipDetector`.
 
     It needs no normal part; those that come make it WinCLIP+ and calibrate it.
     """
 
     name = "winclip"
-    prompts = staticmethod(contrast.winclip)
 
     def _see(self, images: Sequence[Image]) -> list[View]:
-        return _association.seen(self.encoder, images, self.options)
+        return _windows.seen(self.encoder, images, self.options)
 
     def _tokens(self, views: Sequence[View]) -> dict[int, Floats]:
-        return _association.tokens(views)
+        return _windows.tokens(views)
 
-    def _judge(self, sample: Sample, seen: list[View]) -> Judged:
-        found = [self._found(sample.class_name, view) for view in seen]
-        worst = max(found, key=lambda view: view.score)
-        return Judged([f.map for f in found], worst.score, {"whole_picture": worst.whole})
+    def _gathered(self, class_name: str) -> Floats:
+        return ensemble(self.encoder, contrast.winclip(class_name))
 
-    def _raw(self, class_name: str, view: View, without: int | None = None) -> float:
-        return self._found(class_name, view, without).score
-
-    def _found(self, class_name: str, view: View, without: int | None = None) -> _Found:
-        texts, scale = self._texts(class_name), self.encoder.logit_scale
-        whole = float(probability(view.whole, texts, scale))
+    def _found(self, words: Floats, view: View, without: int | None = None) -> Found:
+        scale = self.encoder.logit_scale
+        whole = float(probability(view.whole, words, scale))
         maps = [np.full((view.side, view.side), whole, np.float32)]
         maps += [
-            over_windows(probability(windows, texts, scale), view.side, k)
+            over_windows(probability(windows, words, scale), view.side, k)
             for k, windows in view.windows.items()
         ]
-        zero_shot = over_scales(maps)
-        unlike = _association.association(view, self._memory, without)
-        if unlike is None:
-            return _Found(zero_shot, whole, whole)
-        both = np.asarray((zero_shot + unlike) / 2, np.float32)
-        return _Found(both, (whole + float(unlike.max())) / 2, whole)
+        places, score = over_scales(maps), whole
+        if self._memory is not None:
+            unlike = _windows.association(view, self._memory.banks, without)
+            places = np.asarray((places + unlike) / 2, np.float32)
+            score = (whole + float(unlike.max())) / 2
+        return Found(places, score, {"whole_picture": whole})

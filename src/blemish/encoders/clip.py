@@ -59,13 +59,14 @@ class Windows:
             the class token, 0, then its patches row by row.
         embeddings: (N, n, D) float32, the window's own class token in the joint space,
             L2-normalised.
-        values: (N, n, 1 + k * k, W) float32, value vectors of the last attention layer.
+        values: (N, n, 1 + k * k, W) float32, value vectors of the last attention layer; None where
+            they were not asked for.
     """
 
     places: NDArray[np.int64]
     rows: NDArray[np.int64]
     embeddings: Floats
-    values: Floats
+    values: Floats | None
 
 
 class Clip:
@@ -198,14 +199,6 @@ class Clip:
         grid = (len(images), side, side, -1)
         return Joint(embeddings, patches.reshape(grid), values, tokens.reshape(grid))
 
-    def patch_embeddings(self, images: Sequence[Image], *, size: int | None = None) -> Floats:
-        """See `Joint.patches`."""
-        return self.joint(images, size=size).patches
-
-    def values(self, images: Sequence[Image], *, size: int | None = None) -> Floats:
-        """See `Joint.values`."""
-        return self.joint(images, size=size).values
-
     @property
     def value_projection(self) -> Floats:
         """(W, D) float32: `values @ value_projection` are value vectors in the joint space.
@@ -215,7 +208,14 @@ class Clip:
         """
         return self._vision.value_projection
 
-    def windows(self, images: Sequence[Image], scale: int, *, size: int | None = None) -> Windows:
+    def windows(
+        self,
+        images: Sequence[Image],
+        scale: int,
+        *,
+        size: int | None = None,
+        values: bool = False,
+    ) -> Windows:
         """Every window of scale x scale patches, one patch apart (WinCLIP, 2303.14814).
 
         Only the class token and the tokens inside go through the tower, with the positions that
@@ -225,6 +225,7 @@ class Clip:
             images: as for `joint`.
             scale: side of a window in patches.
             size: as for `joint`.
+            values: keep the last values too, some ten megabytes a picture.
 
         Raises:
             OptionError: a window larger than the picture.
@@ -235,14 +236,16 @@ class Clip:
         places, rows = windows_of(side, scale)
         # As many tokens a pass as in a batch of whole pictures.
         most = max(1, self.batch_size * (1 + side * side) // rows.shape[1])
-        embeddings, values = [], []
+        embeddings, last = [], []
         with torch.inference_mode():
             for some in self._batches(images):
                 sized = [self._square(image, side * self.patch) for image in some]
                 one, two = self._vision.parts(self._vision.tokens(sized), rows, most)
                 embeddings.append(_numbers(one))
-                values.append(_numbers(two))
-        return Windows(places, rows, np.concatenate(embeddings), np.concatenate(values))
+                if values:
+                    last.append(_numbers(two))
+        kept = np.concatenate(last) if values else None
+        return Windows(places, rows, np.concatenate(embeddings), kept)
 
     def encode_text(self, texts: Sequence[str]) -> Floats:
         """(T, D) float32, L2-normalised: texts in the joint space.

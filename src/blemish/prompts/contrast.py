@@ -6,6 +6,7 @@ state with the class in it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,15 @@ def called(class_name: str) -> str:
     ('metal nut', 'object')
     """
     return " ".join(class_name.replace("_", " ").split()) or "object"
+
+
+def key(class_name: str) -> str:
+    """A class as it is looked up: case, underscores, hyphens and white space make no difference.
+
+    >>> key("Metal-Nut") == key("metal_nut") == key(" metal  nut")
+    True
+    """
+    return called(class_name.replace("-", " ")).casefold()
 
 
 def clip_ac(class_name: str) -> Prompts:
@@ -62,7 +72,7 @@ def anovl(class_name: str) -> Prompts:
 anomaly detection')
     """
     data = _data()["anovl"]
-    kind = "textures" if called(class_name).casefold() in data["textures"] else "objects"
+    kind = "textures" if key(class_name) in data["textures"] else "objects"
     templates = [
         _of_domain(template.rstrip("."), domain)
         for domain in data["domains"][kind]
@@ -79,7 +89,7 @@ def alfa(class_name: str) -> Prompts:
 visible defect')
     """
     data, name = _data()["alfa"], called(class_name)
-    counted = bool(named(name).article)  # "an image of damaged wood"
+    counted = bool(named(name).article)  # "an image of damaged wood", "of damaged hinges"
 
     def side(label: str) -> tuple[str, ...]:
         words = product(data["domains"], data[label]["states"], data[label]["details"])
@@ -94,9 +104,10 @@ visible defect')
     return Prompts(side("normal"), side("abnormal"))
 
 
-def version() -> int:
-    """Of the words: goes up whenever a prompt changes."""
-    return int(_data()["version"])
+def digest() -> str:
+    """The sha256 of all words that the prompts are made of; another whenever a prompt changes."""
+    words = (files("blemish.prompts") / "contrast.json", files("blemish") / "classes.json")
+    return hashlib.sha256(b"".join(file.read_bytes() for file in words)).hexdigest()
 
 
 @cache

@@ -14,13 +14,15 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from blemish.detectors._clip import ClipOptions, Floats, JointEncoder, Normals, sound
-from blemish.detectors._memory import normalised
+from blemish.detectors._clip import ClipOptions, Floats, JointEncoder, sound
+from blemish.detectors._memory import MemoryBank, normalised
 from blemish.detectors._textual import over_windows
 from blemish.types import AnomalyMap, Image
 
 PATCHES = 0
 """The memory bank of patch tokens; that of windows has their scale for its key."""
+TOGETHER = 4
+"""Pictures whose windows' values are held at a time; those of one fill some ten megabytes."""
 Scale = Annotated[int, Field(ge=1, le=32)]
 
 
@@ -64,32 +66,38 @@ class View:
 def seen(
     encoder: JointEncoder, images: Sequence[Image], options: WindowOptions, values: bool = False
 ) -> list[View]:
-    """One `View` an image.
+    """One `View` an image; the last values of a picture's windows are let go of picture by picture.
 
     Args:
         encoder: looks.
         images: each (H, W, 3) uint8 RGB.
         options: size and scales.
-        values: whether the last values are wanted too.
+        values: whether the last values are wanted too, in the joint space.
 
     Raises:
         InputError: the encoder gave no numbers.
     """
-    whole = encoder.joint(images, size=options.size)
-    sound(whole.embeddings)
-    parts = {k: encoder.windows(images, k, size=options.size) for k in options.scales}
     projection = encoder.value_projection if values else None
-    return [
-        View(
-            whole.embeddings[i],
-            normalised(whole.tokens[i]),
-            {k: sound(some.embeddings[i]) for k, some in parts.items()},
-            None if projection is None else whole.values[i] @ projection,
-            {k: v.values[i] @ projection for k, v in parts.items() if projection is not None},
-            {k: some.rows for k, some in parts.items()},
-        )
-        for i in range(len(images))
-    ]
+    views = []
+    for start in range(0, len(images), TOGETHER):
+        some = images[start : start + TOGETHER]
+        whole = encoder.joint(some, size=options.size)
+        parts = {
+            k: encoder.windows(some, k, size=options.size, values=values) for k in options.scales
+        }
+        sound(whole.embeddings, whole.tokens, *(part.embeddings for part in parts.values()))
+        views += [
+            View(
+                whole.embeddings[i],
+                normalised(whole.tokens[i]),
+                {k: part.embeddings[i] for k, part in parts.items()},
+                None if projection is None else whole.values[i] @ projection,
+                {k: p.values[i] @ projection for k, p in parts.items() if projection is not None},
+                {k: part.rows for k, part in parts.items()},
+            )
+            for i in range(len(some))
+        ]
+    return views
 
 
 def tokens(views: Sequence[View]) -> dict[int, Floats]:
@@ -101,8 +109,8 @@ def tokens(views: Sequence[View]) -> dict[int, Floats]:
 
 
 def association(
-    view: View, memory: Normals | None, without: int | None = None
-) -> AnomalyMap | None:
+    view: View, banks: Mapping[int, MemoryBank], without: int | None = None
+) -> AnomalyMap:
     """M of WinCLIP+: how unlike each patch is to the normal parts.
 
     The mean over patches and scales of half of 1 - cosine to the nearest; a patch's value at a
@@ -110,15 +118,13 @@ def association(
 
     Args:
         view: what is seen.
-        memory: with a bank for each of `tokens`.
+        banks: one for each of `tokens`.
         without: leave out what the reference of this number gave.
 
     Returns:
-        (h, h) float32 in [0, 1]; None where no normal part is known.
+        (h, h) float32 in [0, 1].
     """
-    if memory is None:
-        return None
-    side, banks = view.side, memory.banks
+    side = view.side
     total = banks[PATCHES].distance(view.patches, without).reshape(side, side) / 2
     for scale, windows in view.windows.items():
         away = banks[scale].distance(windows, without) / 2
