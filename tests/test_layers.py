@@ -30,7 +30,7 @@ MAY_IMPORT = {
     | {"__init__"},
     "training": BASE
     | {"datasets", "synthesis", "metrics", "modalities", "prompts", "report", "build", "runs"}
-    | {"training", "__init__"},
+    | {"detectors", "training", "__init__"},
     "cli": BASE
     | FREE_OF_EACH_OTHER
     | {"detectors", "build", "runs", "training", "benchmark", "cli", "__init__"},

@@ -284,7 +284,7 @@ def test_a_model_that_refuses_ends_in_words(alfa: Any, part: Sample, folder: Pat
 
 def test_a_class_without_prompts_ends_in_words(alfa: Any, broken: Sample) -> None:
     hinge = blemish.Sample(broken.image, class_name="left hinge", id="h")
-    with pytest.raises(OptionError, match="no prompts of a language model for the class 'left hi"):
+    with pytest.raises(OptionError, match="The bank has no prompts for the class 'left hinge'"):
         alfa().predict([hinge])
     assert alfa(llm_prompts=False).predict([hinge])[0].raw_score is not None
     with pytest.raises(OptionError, match="and others were asked for"):
@@ -354,5 +354,5 @@ def test_prompts_for_a_class_are_gathered_before_any_picture_is_encoded(
     monkeypatch.setattr(type(captions), "joint", None)
     hinge = blemish.Sample(broken.image, class_name="left hinge", id="h")
     for use in (alfa().predict, alfa().fit):
-        with pytest.raises(OptionError, match="no prompts of a language model"):
+        with pytest.raises(OptionError, match="The bank has no prompts for the class"):
             use([hinge])

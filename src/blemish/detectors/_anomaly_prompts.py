@@ -150,9 +150,8 @@ class PromptSource:
         found = generated.bank(class_name)
         if found is None:
             raise OptionError(
-                f"There are no prompts of a language model for the class {class_name!r}. "
                 f"{generated.unknown(class_name)} Name the class (on the command line: --class), "
-                "have a model write them (blemish prompts make --class "
+                "have a language model write prompts (blemish prompts make --class "
                 f"{class_name!r} --llm KIND:NAME), or go without them (llm_prompts=false)."
             )
         return found

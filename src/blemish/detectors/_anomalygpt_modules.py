@@ -1,0 +1,170 @@
+"""The parts of AnomalyGPT (2308.15366) that learn: decoder, prompt learner, image projection.
+
+All run on embeddings that a frozen encoder gives, and make embeddings that a frozen language model
+reads. W is the language model's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+MAP = 112
+"""Side in pixels of the map that the compact prompt learner reads."""
+CELLS = 3
+"""Its embeddings are one for each cell of the 3 x 3 grid, row by row."""
+
+
+class Decoder(nn.Module):
+    """Patch tokens of several layers between a normal and an abnormal text: equation 1.
+
+    The sum of the equation is a mean here, as in the published code, so that the map stays in
+    [0, 1]; features are L2-normalised and the softmax takes a logit scale of 100, as there.
+
+    Args:
+        widths: values of a patch token in each layer.
+        text: values of a text feature.
+        learned: the two text features are parameters, for an encoder without a text tower.
+    """
+
+    scale = 100.0
+
+    def __init__(self, widths: Sequence[int], text: int, learned: bool = True) -> None:
+        super().__init__()
+        self.fc = nn.ModuleList(nn.Linear(width, text) for width in widths)
+        self.texts = nn.Parameter(torch.randn(2, text)) if learned else None
+
+    def forward(self, tokens: Sequence[Tensor], texts: Tensor | None = None) -> Tensor:
+        """(N, h, w) in [0, 1]: the abnormal text's share, averaged over layers.
+
+        Args:
+            tokens: (N, h, w, C) of each layer.
+            texts: (2, text) normal and abnormal, where they are not learned.
+        """
+        both = self.texts if texts is None else texts
+        assert both is not None
+        both = f.normalize(both, dim=-1)
+        maps = [
+            (self.scale * f.normalize(fc(layer), dim=-1) @ both.T).softmax(-1)[..., 1]
+            for fc, layer in zip(self.fc, tokens, strict=True)
+        ]
+        return torch.stack(maps).mean(0)
+
+
+class PublishedPromptLearner(nn.Module):
+    """The prompt learner as published: 9 base embeddings and 9 of the map (section 3.2).
+
+    Its layers go by the names of the published checkpoint. At a width of 4,096 it has 107 million
+    numbers, nearly all of them in the last convolution.
+
+    Args:
+        width: W.
+    """
+
+    side = 224
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for power in range(5):
+            layers += [nn.Conv2d(4**power, 4 ** (power + 1), 3, padding=1), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)]
+        self.meta_net = nn.Sequential(*layers, nn.Conv2d(4**5, width, 5))
+        self.base_prompts = nn.Parameter(torch.randn(9, width))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, 18, W): base embeddings, then those of the map's cells row by row.
+
+        Args:
+            maps: (N, 224, 224) in [0, 1].
+        """
+        cells = self.meta_net(maps[:, None]).flatten(2).transpose(1, 2)
+        return torch.cat([self.base_prompts.expand(len(maps), -1, -1), cells], 1)
+
+
+class CompactPromptLearner(nn.Module):
+    """The prompt learner for a small language model: few base embeddings, one a cell of the grid.
+
+    Each cell's embedding comes from what a small convolutional net sees there, pooled by mean and
+    maximum, and from the map's own maximum in the cell. Embeddings are brought to the spread of the
+    language model's own, which keeps its attention alive.
+
+    Args:
+        width: W.
+        spread: standard deviation of the language model's token embeddings.
+        base: base embeddings.
+        channels: of the convolutional net's last layer.
+    """
+
+    side = MAP
+
+    def __init__(self, width: int, spread: float, base: int = 4, channels: int = 32) -> None:
+        super().__init__()
+        steps = (1, channels // 4, channels // 2, channels)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(steps):
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GELU()]
+        self.meta_net = nn.Sequential(*layers)
+        self.mix = nn.Linear(2 * channels + 1, 4 * channels)
+        self.out = nn.Linear(4 * channels, width)
+        self.norm = nn.LayerNorm(width)
+        self.cells = nn.Parameter(torch.randn(CELLS**2, 4 * channels) / 4)
+        self.base_prompts = nn.Parameter(spread * torch.randn(base, width))
+        self.spread = spread
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, base + 9, W): base embeddings, then those of the cells row by row.
+
+        Args:
+            maps: (N, 112, 112) in [0, 1].
+        """
+        seen = self.meta_net(maps[:, None] * 2 - 1)
+        parts = [
+            f.adaptive_avg_pool2d(seen, CELLS),
+            f.adaptive_max_pool2d(seen, CELLS),
+            f.adaptive_max_pool2d(maps[:, None], CELLS),
+        ]
+        pooled = torch.cat(parts, 1).flatten(2).transpose(1, 2)  # (N, 9, 2 * channels + 1)
+        hidden = f.gelu(self.mix(pooled) + self.cells)
+        cells = self.spread * self.norm(self.out(hidden))
+        return torch.cat([self.base_prompts.expand(len(maps), -1, -1), cells], 1)
+
+
+class ImageProjection(nn.Module):
+    """The linear layer from the picture's feature to E_img, at the language model's spread.
+
+    Args:
+        features: values of the encoder's class token.
+        width: W.
+        spread: see `CompactPromptLearner`; None leaves the output as it is, as published.
+    """
+
+    def __init__(self, features: int, width: int, spread: float | None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, width)
+        self.norm = None if spread is None else nn.LayerNorm(width)
+        self.spread = spread
+
+    def forward(self, class_tokens: Tensor) -> Tensor:
+        """(N, W) of (N, C)."""
+        out: Tensor = self.linear(f.layer_norm(class_tokens, class_tokens.shape[-1:]))
+        return out if self.norm is None else self.spread * self.norm(out)
+
+
+def parameters(module: nn.Module) -> int:
+    """How many numbers a module learns."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def state(modules: dict[str, nn.Module]) -> dict[str, Any]:
+    """All tensors under "module.name"."""
+    return {
+        f"{name}.{key}": tensor.detach().cpu()
+        for name, module in modules.items()
+        for key, tensor in module.state_dict().items()
+    }

@@ -1,0 +1,199 @@
+"""AnomalyGPT's learnt parts, its adapters, and what becomes of an answer and a map."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from blemish.detectors import _adapter, anomalygpt
+from blemish.detectors._adapter import AdapterConfig
+from blemish.detectors._anomalygpt_modules import (
+    CompactPromptLearner,
+    Decoder,
+    PublishedPromptLearner,
+    parameters,
+)
+from blemish.errors import SavedError, WeightsError
+from blemish.prompts import anomalygpt as prompts
+from blemish.types import Inspection, Region
+
+CONFIG = AdapterConfig(
+    *("anomalygpt", "cells", (1, 2), 13, 5, True, "parrot", 8, 0.1), trained_on="nothing"
+)
+
+
+def test_the_decoder_is_equation_1() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder([3, 3], 4).requires_grad_(False)
+    tokens = [torch.randn(2, 2, 3, 3) for _ in range(2)]
+    found = decoder(tokens)
+    for n, y, x in np.ndindex(2, 2, 3):
+        shares = []
+        for fc, layer in zip(list(decoder.fc), tokens, strict=True):
+            row = fc(layer[n, y, x]).numpy()
+            assert decoder.texts is not None
+            texts = decoder.texts.numpy()
+            cosines = texts @ row / np.linalg.norm(texts, axis=1) / np.linalg.norm(row)
+            powers = np.exp(100 * (cosines - cosines.max()))
+            shares.append(powers[1] / powers.sum())
+        assert found[n, y, x] == pytest.approx(np.mean(shares), abs=1e-4)
+
+
+def test_texts_of_an_encoder_that_has_them_take_the_place_of_learnt_ones() -> None:
+    decoder = Decoder([3], 4, learned=False).requires_grad_(False)
+    tokens, texts = [torch.randn(1, 2, 2, 3)], torch.randn(2, 4)
+    assert "texts" not in dict(decoder.named_parameters())
+    torch.testing.assert_close(decoder(tokens, texts), 1 - decoder(tokens, texts.flip(0)))
+
+
+def test_the_published_prompt_learner_has_the_published_size_and_names() -> None:
+    """107.4 million numbers at Vicuna's width: table V of document 002."""
+    with torch.device("meta"):
+        learner = PublishedPromptLearner(4096)
+    assert parameters(learner) == pytest.approx(107.4e6, rel=1e-3)
+    names = {name.split(".")[0] for name, _ in learner.named_parameters()}
+    assert names == {"meta_net", "base_prompts"}
+    small = PublishedPromptLearner(6)
+    assert small(torch.rand(2, 224, 224)).shape == (2, 18, 6)
+
+
+def test_a_cell_of_the_map_changes_its_own_embedding_most() -> None:
+    torch.manual_seed(0)
+    learner = CompactPromptLearner(16, 0.1).eval()
+    plain = torch.full((1, 112, 112), 0.1)
+    marked = plain.clone()
+    marked[0, 80:105, 5:30] = 0.9  # the cell at the bottom left, the seventh
+    with torch.no_grad():
+        change = (learner(marked) - learner(plain)).norm(dim=-1)[0]
+    assert change[:4].max() == 0  # the base embeddings
+    assert int(change[4:].argmax()) == 6
+    with torch.no_grad():
+        assert learner(plain)[0, 4:].std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_an_adapter_comes_back(tmp_path: Path) -> None:
+    made = _adapter.modules(CONFIG)
+    _adapter.write(tmp_path / "a", CONFIG, made)
+    config, back = _adapter.read(tmp_path / "a")
+    assert config == CONFIG
+    for name, module in made.items():
+        state = back[name].state_dict()
+        for key, tensor in module.state_dict().items():
+            torch.testing.assert_close(state[key], tensor)
+        assert not any(p.requires_grad for p in back[name].parameters())
+
+
+def test_a_damaged_adapter_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SavedError, match="cannot be used"):
+        _adapter.read(tmp_path)
+    _adapter.write(tmp_path, CONFIG, _adapter.modules(CONFIG))
+    (tmp_path / _adapter.TENSORS).write_bytes(b"nothing")
+    with pytest.raises(SavedError, match="Restore it from a copy"):
+        _adapter.read(tmp_path)
+    said = json.loads((tmp_path / _adapter.CONFIG).read_text())
+    (tmp_path / _adapter.CONFIG).write_text(json.dumps(said | {"version": 9}))
+    with pytest.raises(SavedError, match="has format 9; this version of blemish reads format 1"):
+        _adapter.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "model", "width", "kind", "words"),
+    [
+        ("dinov2-small", "parrot", 8, "anomalygpt", "trained on the encoder cells"),
+        ("cells", "parrot", 9, "anomalygpt", "have 8 values; those of parrot have 9"),
+        ("cells", "cockatoo", 8, "anomalygpt", "trained with parrot, and cockatoo came"),
+        ("cells", "parrot", 8, "iad-gpt", "is one of anomalygpt, not of iad-gpt"),
+    ],
+)
+def test_an_adapter_of_other_parts_is_refused(
+    encoder: str, model: str, width: int, kind: str, words: str
+) -> None:
+    parts = SimpleNamespace(name=encoder), SimpleNamespace(name=model, width=width)
+    with pytest.raises(WeightsError, match=words):
+        _adapter.check(CONFIG, Path("a"), *parts, kind)
+
+
+def found(verdict: Any, score: float) -> Inspection:
+    region = Region(1, (0, 0, 2, 2), np.ones((2, 2), bool), 0.9, "top left")
+    return Inspection(
+        id="p",
+        verdict=verdict,
+        decided_by="calibration",
+        reason="inside the band" if verdict == "unsure" else "",
+        score=score,
+        raw_score=score,
+        regions=() if verdict == "normal" else (region,),
+        explanation="The map says so.",
+    )
+
+
+YES = "Yes, there is an anomaly in the image, at the top left of the image."
+NO = "No, there are no anomalies in the image."
+
+
+def answer(text: str, probability: float) -> Any:
+    return anomalygpt._Answer(text, probability, prompts.read(text))
+
+
+@pytest.mark.parametrize(
+    ("map_says", "text", "verdict", "reason"),
+    [
+        ("anomalous", YES, "anomalous", ""),
+        ("normal", NO, "normal", ""),
+        ("unsure", YES, "anomalous", ""),
+        ("unsure", NO, "normal", ""),
+        ("anomalous", NO, "unsure", "contradicted"),
+        ("normal", YES, "unsure", "contradicted"),
+        ("anomalous", "The bottle is nice.", "unsure", "unparsed"),
+    ],
+)
+def test_words_never_lower_a_finding_of_the_map(
+    map_says: str, text: str, verdict: str, reason: str
+) -> None:
+    score = {"anomalous": 0.9, "normal": 0.1, "unsure": 0.5}[map_says]
+    fused = anomalygpt.fused(found(map_says, score), answer(text, 0.7))
+    assert (fused.verdict, fused.reason) == (verdict, reason)
+    assert (fused.decided_by, fused.score) == ("language model", 0.7)
+    assert fused.evidence["map"] == {"verdict": map_says, "score": score}
+    if verdict == "anomalous":
+        assert fused.evidence["places_agree"]
+    if reason == "contradicted":
+        assert text in fused.explanation
+        assert "The map says so." in fused.explanation
+    if verdict == "normal":
+        assert fused.regions == ()
+
+
+def test_a_place_that_the_map_does_not_mark_is_told() -> None:
+    text = "Yes, there is an anomaly in the image, at the bottom right of the image."
+    fused = anomalygpt.fused(found("anomalous", 0.9), answer(text, 0.9))
+    assert not fused.evidence["places_agree"]
+    assert fused.evidence["answer_names"] == ["bottom right"]
+    assert fused.evidence["map_marks"] == ["top left"]
+
+
+def test_a_turn_has_the_picture_and_the_map_in_their_places() -> None:
+    class Words:
+        device = "cpu"
+
+        def embed(self, text: str) -> torch.Tensor:
+            return torch.full((len(text), 4), float(len(text)))
+
+    rows = torch.arange(3.0)[:, None].repeat(1, 4) - 10
+    slots = prompts.prompt("Is there any anomaly in the image?")
+    turn = anomalygpt.arranged(Words(), rows, slots)
+    between, after = len(slots.between), len(slots.after)
+    expected = [-10, *[between] * between, -9, -8, *[after] * after]
+    assert turn[:, 0].tolist() == expected
+
+
+def test_maps_of_any_size_are_read() -> None:
+    assert anomalygpt.squared(np.full((30, 500), 0.25, np.float32), 112) == pytest.approx(0.25)
+    assert replace(CONFIG, width=9) != CONFIG
