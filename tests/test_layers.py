@@ -12,7 +12,7 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src"
 BASE = {
-    *("types", "errors", "settings", "images", "places", "rle", "classes"),
+    *("types", "errors", "settings", "files", "images", "places", "rle", "classes"),
     *("registry", "weights", "calibration"),
 }
 FREE_OF_EACH_OTHER = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from blemish import registry
-from blemish.errors import OptionError, SavedError, nearest
+from blemish.errors import OptionError, SavedError, unfit
 from blemish.settings import settings as app_settings
 from blemish.types import ChatModel, Detector, Encoder
 
@@ -215,19 +215,10 @@ def _valid(name: str, model: Any, options: Mapping[str, Any], others: Collection
     """Options as an object of a model of pydantic; `others` exist beside those of the model."""
     from pydantic import ValidationError
 
-    known = [*model.model_fields, *others]
     try:
         return model(**options)
     except ValidationError as cause:
-        first = cause.errors()[0]
-        at = str(first["loc"][0]) if first["loc"] else ""
-        if first["type"] == "extra_forbidden":
-            text = f"{name} has no option '{at}'. {nearest(at, known).replace('-', '_')}"
-        elif not at:
-            text = f"The options of {name}: {first['msg'].removeprefix('Value error, ')}."
-        else:
-            text = f"Option {at}={first['input']!r} of {name}: {first['msg']}."
-        raise OptionError(text) from cause
+        raise unfit(name, cause, [*model.model_fields, *others]) from cause
 
 
 def _device(device: str) -> str:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class BlemishError(Exception):
@@ -78,6 +79,24 @@ class SavedError(BlemishError):
 
 class OutputError(BlemishError):
     """A result that cannot be written."""
+
+
+def unfit(name: str, cause: Any, known: Iterable[str]) -> OptionError:
+    """What to say of options that a pydantic model refuses.
+
+    Args:
+        name: of what has the options.
+        cause: a pydantic.ValidationError.
+        known: the options that there are.
+    """
+    first = cause.errors()[0]
+    at, said = str(first["loc"][0]) if first["loc"] else "", first["msg"]
+    if first["type"] == "extra_forbidden":
+        return OptionError(f"{name} has no option '{at}'. {nearest(at, known)}")
+    said = said.removeprefix("Value error, ")
+    if not at:
+        return OptionError(f"The options of {name}: {said}.")
+    return OptionError(f"Option {at}={first['input']!r} of {name}: {said}.")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

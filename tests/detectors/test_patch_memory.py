@@ -107,7 +107,7 @@ def test_it_is_calibrated_on_each_reference_against_the_others(
     assert detector.calibration is not None
     assert detector.calibration.n == 4
     assert detector.calibration.location == pytest.approx(np.log(scores).mean(), abs=1e-4)
-    assert detector.calibration.rule == "scores of 4 references, each left out of the bank in turn"
+    assert detector.calibration.rule == "scores of 4 references, none compared with itself"
 
 
 def test_one_reference_is_calibrated_on_changed_copies_of_it(

@@ -76,11 +76,11 @@ def test_each_modality_opens_with_its_own_options(tmp_path: Path, recorded: Modu
 @pytest.mark.parametrize(
     ("modality", "options", "said"),
     [
-        ("video", {"evry": 1}, "A video has no option 'evry'. Did you mean 'every'?"),
-        ("point-cloud", {"every": 1}, "A point-cloud has no option 'every'. Known: axes,"),
-        ("video", {"every": 0}, "Option every=0 of a video: Input should be greater than 0"),
+        ("video", {"evry": 1}, "modality video has no option 'evry'. Did you mean 'every'?"),
+        ("point-cloud", {"every": 1}, "modality point-cloud has no option 'every'. Known: axes,"),
+        ("video", {"every": 0}, "Option every=0 of modality video: Input should be greater than 0"),
         ("video", {"step": 3, "window": 2}, "step 3 is more than window 2"),
-        ("time-series", {"window": "x"}, "Option window='x' of a time-series"),
+        ("time-series", {"window": "x"}, "Option window='x' of modality time-series"),
     ],
 )
 def test_a_wrong_option_is_named(modality: Modality, options: dict[str, object], said: str) -> None:

@@ -88,7 +88,7 @@ class Normals:
 
     Attributes:
         references: id and content hash of each.
-        class_name: of all of them, as prompts call it.
+        class_name: of all of them.
         banks: their tokens; what a key stands for is the detector's own. Empty where normal parts
             calibrate only.
         scale: what maps are multiplied by, so that their own operating point, learnt from the
@@ -201,8 +201,8 @@ class ClipDetector(EncoderDetector[Options, Normals, Seen], Generic[Options, See
         return super()._predict(samples)
 
     def _check(self, class_name: str) -> None:
-        known = self._memory.class_name if self._memory else contrast.called(class_name)
-        if contrast.called(class_name) != known:
+        known = self._memory.class_name if self._memory else class_name
+        if contrast.key(class_name) != contrast.key(known):
             raise ReferencesError(
                 f"The normal parts are of the class '{known}', and a part of the class "
                 f"'{class_name}' came: their texts differ, and so do their scores. Give both the "
@@ -210,7 +210,7 @@ class ClipDetector(EncoderDetector[Options, Normals, Seen], Generic[Options, See
             )
 
     def _learn(self, known: Sequence[Sample]) -> tuple[Normals, Calibration]:
-        names = list(dict.fromkeys(contrast.called(part.class_name) for part in known))
+        names = list({contrast.key(n): n for n in (part.class_name for part in known)}.values())
         if len(names) > 1:
             raise ReferencesError(
                 f"Normal parts of {len(names)} classes came: {', '.join(names)}. {self.name} "

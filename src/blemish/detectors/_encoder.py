@@ -206,7 +206,7 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
         Each reference with its number, to be left out; or changed copies of the only one.
         """
         if len(known) > 1:
-            rule = f"scores of {len(known)} references, each left out of the bank in turn"
+            rule = f"scores of {len(known)} references, none compared with itself"
             return [(views, i) for i, views in enumerate(seen)], rule
         copies = [c for v in known[0].images for c in _augment.changed_copies(v, self.seed)]
         rule = f"scores of {len(copies)} changed copies of the one reference"

@@ -68,7 +68,7 @@ def write(
     from safetensors.numpy import save
 
     state = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-    full = {"format": FORMAT, **header, "state_sha256": hashlib.sha256(state).hexdigest()}
+    full = {"format": FORMAT, **header, "state_sha256": digest(state)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in ((STATE, state), (HEADER, json.dumps(full, indent=1).encode())):
@@ -113,7 +113,7 @@ def read_state(folder: Path, header: Mapping[str, Any]) -> dict[str, NDArray[np.
         data = (folder / STATE).read_bytes()
     except OSError as cause:
         raise SavedError(f"{folder / STATE} cannot be read ({cause}).") from cause
-    if hashlib.sha256(data).hexdigest() != header.get("state_sha256"):
+    if digest(data) != header.get("state_sha256"):
         raise SavedError(
             f"{folder / STATE} does not match the checksum in {HEADER}: the folder is damaged. "
             "Restore it from a copy, or fit the detector again."

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from blemish.calibration import Calibration, OperatingPoint
 from blemish.detectors import _adapter, _saved
@@ -51,7 +50,6 @@ class AnomalyGPTOptions(BankOptions):
     adapter: str = ""
     prompt_learner: bool = True
     description: bool = True
-    size: int | None = Field(None, ge=14, le=4096)
 
 
 @dataclass(frozen=True)

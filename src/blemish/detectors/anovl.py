@@ -1,11 +1,11 @@
 """AnoVL without its fine-tuning: local tokens by V-V attention, and domain-aware prompts.
 
 AnoVL (2308.15939), as ALFA (2404.09654) compares with it in table 1 (AnoVL⁻: no test-time adapter,
-no data augmentation). Where its paper leaves a choice, or this project's notes of it do:
+no data augmentation). Its paper was not at hand; the readings here:
 
 - V-V attention runs beside the second half of the tower's layers, and the map is read after the
   last of them.
-- Image score: that of the class token, as the map adds nothing to it there.
+- Image score: that of the class token alone.
 """
 
 from __future__ import annotations

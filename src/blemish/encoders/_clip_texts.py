@@ -6,18 +6,17 @@ fingerprint and of the text's tokens, which are all that the model sees of it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from blemish.files import install
 
 _FORMAT = 1
 """Goes up whenever a text would get another embedding, or a file another form."""
@@ -103,20 +102,7 @@ def _keep(folder: Path, made: Mapping[str, NDArray[np.float32]]) -> None:
     try:
         for key, values in made.items():
             data = values.astype("<f4").tobytes()
-            _install(_path(folder, key), hashlib.sha256(data).digest() + data)
+            # Not synced: a file that a power cut left in part fails its checksum.
+            install(_path(folder, key), hashlib.sha256(data).digest() + data, sync=False)
     except OSError as error:
         _log.warning("Text embeddings could not be kept in %s: %s", folder, error)
-
-
-def _install(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        # Not synced: a file that a power cut left in part fails its checksum.
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
-        raise

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import tempfile
 import threading
 import weakref
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from blemish.errors import ChatError, OptionError, OutputError
+from blemish.files import install
 from blemish.types import ChatModel, Message, Reply, Token, Usage
 
 Mode = Literal["use", "only", "off"]
@@ -189,27 +189,10 @@ class Cached:
         said = asdict(reply)
         path = self._path(key)
         try:
-            _install(
-                path, json.dumps({"question": question, "reply": said, "sha256": _digest(said)})
-            )
+            kept = {"question": question, "reply": said, "sha256": _digest(said)}
+            install(path, json.dumps(kept).encode())
         except OSError as error:
             _log.warning("A reply of %s could not be kept as %s: %s", self.name, path, error)
-
-
-def _install(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A process that is killed here leaves this file behind; it is never read.
-    handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
 
 
 def _digest(value: Any) -> str:

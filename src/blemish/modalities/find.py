@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 import PIL.Image
 from pydantic import BaseModel, ValidationError
 
-from blemish.errors import OptionError, nearest
+from blemish.errors import OptionError, nearest, unfit
 from blemish.modalities.point_cloud import CloudOptions, is_cloud, open_cloud
 from blemish.modalities.recording import Modality, Recording
 from blemish.modalities.time_series import SERIES_SUFFIXES, SeriesOptions, open_series
@@ -70,14 +70,7 @@ def checked(modality: Modality, options: Mapping[str, Any]) -> BaseModel:
     try:
         return model(**options)
     except ValidationError as cause:
-        first = cause.errors()[0]
-        at = str(first["loc"][0]) if first["loc"] else ""
-        if first["type"] == "extra_forbidden":
-            text = f"A {modality} has no option '{at}'. {nearest(at, model.model_fields)}"
-        else:
-            what = f"Option {at}={first['input']!r}" if at else "An option"
-            text = f"{what} of a {modality}: {first['msg'].removeprefix('Value error, ')}."
-        raise OptionError(text) from cause
+        raise unfit(f"modality {modality}", cause, model.model_fields) from cause
 
 
 def open_recording(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections import Counter
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from blemish.errors import InputError, OutputError
+from blemish.files import install
 from blemish.prompts._asked import Query, folded
 
 
@@ -137,24 +136,14 @@ def write(prompts: Generated, path: str | Path) -> None:
         "abnormal": prompts.abnormal,
         "descriptors": prompts.descriptors,
     }
-    text = json.dumps(body, indent=2, ensure_ascii=False)
-    scratch = ""
+    text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write((text + "\n").encode("utf-8", "replace"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
+        install(path, text.encode("utf-8", "replace"))
     except OSError as error:
         raise OutputError(
             f"The prompts cannot be written to {path}: {error.strerror or error}. Make room, or "
             "name a file that can be written."
         ) from error
-    finally:
-        with suppress(OSError):
-            os.unlink(scratch)
 
 
 def parsed(text: str, name: str) -> File:

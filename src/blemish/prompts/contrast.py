@@ -104,6 +104,7 @@ visible defect')
     return Prompts(side("normal"), side("abnormal"))
 
 
+@cache
 def digest() -> str:
     """The sha256 of all words that the prompts are made of; another whenever a prompt changes."""
     words = (files("blemish.prompts") / "contrast.json", files("blemish") / "classes.json")

@@ -1,0 +1,37 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def install(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write a file through a scratch file beside it; its folder is made if need be.
+
+    A process that is killed meanwhile leaves the scratch file, ".writing-...", behind, and the file
+    as it was.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        data: its content.
+        sync: wait until it is on the disk; without, a power cut may leave a part of it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
