@@ -3,28 +3,28 @@
     python scripts/train_adapter.py WORK [--minutes 10] [--write FOLDER]
 
 WORK keeps the pictures' features and the training's state: the same command goes on where it was.
-When all steps are done, the adapter is written to FOLDER.
+When all steps are done, the adapter and its card are written to FOLDER.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from blemish import build
 from blemish.detectors import _adapter
 from blemish.detectors._adapter import AdapterConfig
 from blemish.llms.causal import Causal
-from blemish.training import checkpoint, loop
-from blemish.training.anomalygpt import Batches, Learner
+from blemish.training import card, log, loop
+from blemish.training.anomalygpt import Learner
 from blemish.training.corpus import corpus
+from blemish.training.curriculum import Batches
 from blemish.training.log import Step
 from blemish.training.settings import TrainSettings
 
 LINES, SEED, TEXT = 66, 0, 128
 LAYERS = (3, 5, 7, 9)
+STEPS, RATE, WARMUP = 1100, 3e-3, 0.03
 SHIPPED = Path(__file__).parents[1] / "src/blemish/detectors/adapters/anomalygpt"
 
 
@@ -33,7 +33,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("work", type=Path)
     parser.add_argument("--minutes", type=float, help="stop in order after so long")
-    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--write", type=Path, default=SHIPPED)
     given = parser.parse_args()
     encoder = build.encoder("dinov2-small", device="cpu", dtype="int8")
@@ -60,8 +59,9 @@ def main() -> None:
     )
     learner = Learner(config, language_model, SEED)
     settings = TrainSettings(
-        steps=given.steps,
-        rate=1.5e-3,
+        steps=STEPS,
+        rate=RATE,
+        warmup=WARMUP,
         optimizer="adamw",
         precision="bfloat16",
         seed=SEED,
@@ -71,12 +71,26 @@ def main() -> None:
     about = {"encoder": encoder.fingerprint, "language model": language_model.fingerprint}
     folder = given.work / "training"
     loop.train(learner, Batches(pictures, LAYERS, SEED), settings, folder, _print, about)
-    saved = checkpoint.read(folder)
-    if saved is None or saved.step < given.steps:
+    steps = log.read(folder)
+    if len(steps) < STEPS:
         print("\nStopped in order; the same command goes on.")
         return
     _adapter.write(given.write, config, learner.modules)
-    print(f"\nWrote {given.write}: {json.dumps(asdict(config))}")
+    card.write(
+        given.write,
+        title="The adapter of AnomalyGPT that ships with blemish",
+        facts={
+            "encoder": "dinov2-small, frozen, in 8 bits",
+            "language model": f"{config.language_model}, frozen",
+            "learnt from": f"{config.trained_on}; nobody's data",
+            "licence": "Apache-2.0, as blemish",
+            "figures": "docs/measurements.md",
+        },
+        settings=settings,
+        log=steps,
+        command="python scripts/train_adapter.py WORK",
+    )
+    print(f"\nWrote {given.write}.")
 
 
 def _print(step: Step) -> None:

@@ -73,6 +73,28 @@ def tiny_clip(clip_writer: ModuleType, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def vlm_writer(module: Callable[[Path], ModuleType]) -> ModuleType:
+    """The module `tiny_vlm`: writes small random vision-language checkpoints."""
+    return module(Path(__file__).with_name("tiny_vlm.py"))
+
+
+@pytest.fixture(scope="session")
+def llava(vlm_writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LLaVA: its processor loads as it is."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-llava"
+    vlm_writer.write_llava(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def qwen(vlm_writer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Qwen2-VL: its processor has a part for videos, which cannot load without torchvision."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-qwen"
+    vlm_writer.write_qwen(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def recorded(module: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `recordings`: writes small videos, point clouds and time series."""
     return module(Path(__file__).with_name("recordings.py"))

@@ -87,6 +87,12 @@ class Unfitted(Darkness):
         return Darkness(self.options, self.seed, CALIBRATION, found, self.name)
 
 
+class UnfittedReader(Unfitted):
+    """The same, under the name of the default for pictures with good parts."""
+
+    called = "anomalygpt"
+
+
 class UnfittedFolder(Unfitted):
     """The same, under the name of a detector that fits on the folder to inspect."""
 

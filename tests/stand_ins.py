@@ -1,10 +1,11 @@
-"""Encoders that need no weights, one of them with a text tower. For tests."""
+"""Encoders and a language model that need no weights. For tests."""
 
 from __future__ import annotations
 
 import re
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.images import resize
+from blemish.places import POSITIONS
 from blemish.types import Features, Image
 
 SIDE = 112
@@ -161,3 +163,73 @@ def _caption(odd: float, cells: NDArray[np.float32]) -> NDArray[np.float64]:
 def _unit(rows: Any) -> NDArray[np.float32]:
     found = np.asarray(rows, np.float64)
     return np.asarray(found / np.linalg.norm(found, axis=-1, keepdims=True), np.float32)
+
+
+class Reader:
+    """Stands in for the language model of AnomalyGPT: says what the map's embeddings hold.
+
+    It goes with `reading_adapter`, whose embedding of a cell holds how far the map's maximum there
+    lies above the operating point.
+    """
+
+    name, fingerprint, device = "reader", "reader:1", "cpu"
+    width, spread, window = 4, 1.0, 4096
+
+    def embed(self, text: str) -> Any:
+        import torch
+
+        return torch.zeros(len(text), self.width)
+
+    def generate(self, prompts: Sequence[Any], **_: Any) -> list[SimpleNamespace]:
+        return [self._said(rows.numpy()) for rows in prompts]
+
+    def _said(self, rows: NDArray[np.float32]) -> SimpleNamespace:
+        cells = rows[rows[:, 1] > rows[:, 2]]
+        held = (cells[:, 0] - cells[:, 3]) / (cells[:, 1] - cells[:, 2])
+        odd = [f"the {p}" for p, m in zip(POSITIONS, held, strict=True) if m >= 0.5]
+        text = f"Yes, there is an anomaly in the image, at {' and '.join(odd)} of the image."
+        yes = float(np.clip(held.max(), 0, 1))
+        return SimpleNamespace(
+            text=text if odd else "No, there are no anomalies in the image.",
+            ended="stop",
+            first={"Yes": yes, "No": 1 - yes},
+            tokens=len(text),
+        )
+
+
+def reading_adapter(folder: Path, encoder: str) -> Path:
+    """An adapter of AnomalyGPT, written by hand, that `Reader` understands.
+
+    The layer's norm takes mean and scale away; the ratio of two differences stays.
+    """
+    import torch
+
+    from blemish.detectors import _adapter
+
+    config = _adapter.AdapterConfig(
+        kind="anomalygpt",
+        encoder=encoder,
+        layers=(1, 2),
+        features=13,
+        text=4,
+        learned_texts=True,
+        language_model=Reader.name,
+        width=Reader.width,
+        spread=Reader.spread,
+    )
+    torch.manual_seed(0)
+    made: dict[str, Any] = _adapter.modules(config)
+    learner, image = made["prompt_learner"], made["image"]
+    with torch.no_grad():
+        for tensor in (learner.mix, learner.out, image.linear):
+            tensor.weight.zero_()
+            tensor.bias.zero_()
+        learner.cells.zero_()
+        learner.base_prompts.zero_()
+        learner.mix.weight[0, -3] = 10  # how far the maximum lies above 0.5
+        learner.mix.bias[0] = 5
+        learner.out.weight[0, 0] = 1
+        learner.out.bias[1:3] = torch.tensor([5.0, -5.0])
+        image.linear.bias[1:3] = torch.tensor([-5.0, 5.0])
+    _adapter.write(folder, config, made)
+    return folder

@@ -13,7 +13,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src"
 BASE = {
     *("types", "errors", "settings", "files", "images", "places", "rle", "classes"),
-    *("registry", "weights", "calibration"),
+    *("registry", "weights", "calibration", "conversation"),
 }
 FREE_OF_EACH_OTHER = {
     *("encoders", "llms", "regions", "prompts", "modalities", "synthesis", "datasets"),

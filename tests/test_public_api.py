@@ -16,15 +16,18 @@ import blemish.errors
 PUBLIC = {
     "BlemishError",
     "Calibration",
+    "Conversation",
     "Example",
     "Failure",
     "Inspection",
     "Region",
     "Sample",
+    "Turn",
     "Usage",
     "__version__",
     "load",
     "read_image",
+    "speaker",
 }
 HEAVY = {"torch", "cv2", "scipy", "transformers", "onnx", "onnxruntime", "matplotlib", "skimage"}
 

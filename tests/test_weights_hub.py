@@ -46,7 +46,7 @@ def no_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A hub with one repository, and what was asked of it."""
     there = ["README.md", "model.safetensors", "open_clip_pytorch_model.bin", "config.json"]
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = {"there": there}
 
     def model_info(name: str) -> Any:
         asked["listed"] = name
@@ -130,3 +130,24 @@ def test_a_kept_checkpoint_is_unchecked(folder: Path) -> None:
 def test_a_misspelt_checkpoint_is_met_with_the_nearest() -> None:
     with pytest.raises(OptionError, match=r"no weights 'clip-vit-h14'\. Did you mean 'clip-vit-h"):
         weights.pull("clip-vit-h14")
+
+
+def test_a_language_model_has_a_name_too(
+    folder: Path, hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = (row for row in weights.checkpoints() if row.name == "vicuna-7b")
+    assert row.here() is None
+    shards = "pytorch_model-00001-of-00002.bin"
+    for file, pattern in ((shards, "pytorch_model*.bin"), ("model.safetensors", "model*.sa")):
+        hub["there"][:] = [*hub["there"][:1], shards, file]
+        assert weights.pull("vicuna-7b") == folder.with_name("fetched")
+        assert hub["fetched"] == row.repository
+        (fetched,) = [p for p in hub["allow_patterns"] if "model*." in p]
+        assert fetched.startswith(pattern)
+    monkeypatch.setattr(f"{__name__}.REPOSITORY", row.repository)
+    kept = keep(folder, shards)
+    assert row.here() is None  # nothing says what model it is of
+    (kept / "config.json").write_text("{}")
+    assert row.here() == kept
+    (folder / "vicuna-7b").mkdir()
+    assert weights.pull("vicuna-7b") == row.here() == folder / "vicuna-7b"

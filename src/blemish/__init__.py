@@ -2,8 +2,12 @@
 
 import blemish
 detector = blemish.load("patch-memory").fit([blemish.Sample(blemish.read_image("good.png"))])
-result = detector.predict([blemish.Sample(blemish.read_image("part.png"))])[0]
+sample = blemish.Sample(blemish.read_image("part.png"))
+result = detector.predict([sample])[0]
 result.verdict, result.score, result.anomaly_map, result.regions, result.explanation
+
+talk = blemish.Conversation().show(sample, result).ask("Where is it?")
+"".join(detector.speaker().reply(talk))     # of anomalygpt; blemish.speaker("openai:gpt-5") of any
 """
 
 from __future__ import annotations
@@ -15,7 +19,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from blemish.build import load as load
+    from blemish.build import speaker as speaker
     from blemish.calibration import Calibration as Calibration
+    from blemish.conversation import Conversation as Conversation
+    from blemish.conversation import Turn as Turn
     from blemish.errors import BlemishError as BlemishError
     from blemish.images import read_image as read_image
     from blemish.types import Example as Example
@@ -27,7 +34,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "load": "build",
+    "speaker": "build",
     "Calibration": "calibration",
+    "Conversation": "conversation",
+    "Turn": "conversation",
     "BlemishError": "errors",
     "read_image": "images",
     "Example": "types",

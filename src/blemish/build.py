@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from blemish import registry
+from blemish.conversation import Speaker
 from blemish.errors import OptionError, SavedError, unfit
 from blemish.settings import settings as app_settings
 from blemish.types import ChatModel, Detector, Encoder
@@ -60,13 +61,13 @@ def _assemble(
     parts = {part: options.get(part, default) for part, default in entry.parts.items()}
     own = {k: v for k, v in options.items() if k not in entry.parts}
     checked = _checked(entry, own)
-    where = _device(device)
+    where = device_named(device)
     kind = dtype if dtype != "auto" else ("float32" if where == "cpu" else "float16")
     size = {} if batch_size is None else {"batch_size": batch_size}
     if batch_size is not None and batch_size < 1:
         raise OptionError(f"batch_size is {batch_size}; expected at least 1.")
     built = {
-        part: _part(part, choice, device=where, dtype=kind, **size)
+        part: _part(entry, checked, part, choice, device=where, dtype=kind, **size)
         if isinstance(choice, str)
         else choice
         for part, choice in parts.items()
@@ -81,12 +82,19 @@ def _assemble(
     return cast(Detector, registry.resolve(entry.target)(**built, options=checked, seed=seed))
 
 
-def _part(part: str, choice: str, **settings: Any) -> Any:
-    """A part by its name."""
+def _part(
+    entry: registry.DetectorEntry, options: Any, part: str, choice: str, **settings: Any
+) -> Any:
+    """A part by its name, for a detector with these options."""
     here = {k: settings[k] for k in ("device", "dtype")}
     if part == "encoder":
         return encoder(choice, **settings)
-    if part == "language_model":
+    if part == "language_model" and entry.embeds:
+        # The encoder may count in 8 bits, the language model does not.
+        dtype = "float32" if here["device"] == "cpu" else here["dtype"]
+        make = registry.resolve("blemish.llms.causal:Causal")
+        return make(choice, device=here["device"], dtype=dtype, **options.causal())
+    if part in ("language_model", "speaker"):
         return language_model(choice, **here)
     if part == "map_source":
         return load(choice, **settings)
@@ -117,7 +125,7 @@ def language_model(
         )
     entry = registry.language_model(kind)
     if entry.local:
-        settings |= {"device": _device(device), "dtype": dtype}
+        settings |= {"device": device_named(device), "dtype": dtype}
     make = registry.resolve(entry.target)
     model = make(rest, **_settings(name, make, settings))
     if cache == "off" or kind == "scripted":
@@ -141,11 +149,11 @@ def _restore(
     if "map_source" in parts:  # a saved detector inside this one's folder
         parts["map_source"] = str(folder / parts["map_source"])
     parts |= options
-    if "language_model" in parts and "language_model" not in options:
+    chats = "speaker" if registry.detector(saved["name"]).embeds else "language_model"
+    if chats in parts and chats not in options:
         raise OptionError(
-            f"{folder} was saved with the language model {parts['language_model']}, whose address "
-            "and settings are not saved. Name it again: language_model='openai:"
-            f"{parts['language_model']}'."
+            f"{folder} was saved with the language model {parts[chats]}, whose address and "
+            f"settings are not saved. Name it again: {chats}='openai:{parts[chats]}'."
         )
     blank = _assemble(
         saved["name"], device, dtype, batch_size, saved["seed"], {**saved["options"], **parts}
@@ -159,6 +167,20 @@ def _restore(
             )
     state = registry.resolve("blemish.detectors._saved:read_state")(folder, saved)
     return cast(Detector, cast(Any, blank).restore(saved, state))
+
+
+def speaker(model: str | ChatModel, **settings: Any) -> Speaker:
+    """Who talks about inspections of any detector: a chat model that sees pictures.
+
+    Args:
+        model: such as "openai:gpt-5", or one that is there.
+        settings: of a model that is named; see `language_model`.
+
+    Raises:
+        OptionError, WeightsError: as `language_model`.
+    """
+    made = language_model(model, **settings) if isinstance(model, str) else model
+    return cast(Speaker, registry.resolve("blemish.detectors._chat_speaker:ChatSpeaker")(made))
 
 
 def encoder(name: str, **settings: Any) -> Encoder:
@@ -181,7 +203,7 @@ def segmenter(name: str, *, device: str = "auto") -> Any:
     Raises:
         WeightsError: it cannot be loaded.
     """
-    return registry.resolve("blemish.regions.sam:Sam")(name, device=_device(device))
+    return registry.resolve("blemish.regions.sam:Sam")(name, device=device_named(device))
 
 
 def _checked(entry: registry.DetectorEntry, options: Mapping[str, Any]) -> Any:
@@ -221,7 +243,12 @@ def _valid(name: str, model: Any, options: Mapping[str, Any], others: Collection
         raise unfit(name, cause, [*model.model_fields, *others]) from cause
 
 
-def _device(device: str) -> str:
+def device_named(device: str) -> str:
+    """A device that is there; "auto" is the first GPU that torch can use, else the CPU.
+
+    Raises:
+        OptionError: it cannot be used here.
+    """
     if device == "cpu":
         return device
     # Importing torch takes seconds, so it is asked only where a GPU driver is installed.

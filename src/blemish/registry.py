@@ -30,6 +30,8 @@ class DetectorEntry:
         summary: one line for `blemish detectors`.
         needs: what it needs from the user beside the pictures to inspect.
         few_shot: it needs no references, but finds more with them.
+        embeds: its language model reads embeddings, and goes by the name of a checkpoint; a chat
+            model may be its speaker.
         parts: part name, such as "encoder", to the registered name that fills it by default; ""
             where there is none.
         licence: of the default weights.
@@ -41,6 +43,7 @@ class DetectorEntry:
     summary: str
     needs: Needs = "nothing"
     few_shot: bool = False
+    embeds: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
 
@@ -160,6 +163,16 @@ DETECTORS = (
         few_shot=True,
         parts={"encoder": "clip-vit-b-16-plus-240", "language_model": ""},
         licence="MIT",
+    ),
+    DetectorEntry(
+        name="anomalygpt",
+        target="blemish.detectors.anomalygpt:AnomalyGPT",
+        options="blemish.detectors.anomalygpt:AnomalyGPTOptions",
+        summary="a small language model that reads picture and map, and answers in words",
+        few_shot=True,
+        embeds=True,
+        parts={"encoder": "dinov2-small", "language_model": "smollm2-135m", "speaker": ""},
+        licence="Apache-2.0",
     ),
     DetectorEntry(
         name="gpt4v-ad",

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -197,3 +197,38 @@ def one() -> Callable[..., Published]:
 def figure(one: Callable[..., Published]) -> Callable[..., float]:
     """The value of `one`."""
     return lambda *about, **more: one(*about, **more).value
+
+
+@pytest.fixture
+def loaded() -> list[str]:
+    """The language models that `embedded` has loaded."""
+    return []
+
+
+@pytest.fixture
+def embedded(
+    means: Means,
+    stand_ins: ModuleType,
+    loaded: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Means:
+    """Small stand-ins for what AnomalyGPT is built from, and an adapter of these that ships."""
+    blind = SimpleNamespace(
+        text="No, there are no anomalies.", ended="stop", first={"Yes": 0.3, "No": 0.7}, tokens=5
+    )
+
+    def reader(name: str, **_: Any) -> Any:
+        loaded.append(name)
+        model = stand_ins.Reader()
+        read = model._said
+        # Where no map is shown, there are no cells to read.
+        model._said = lambda rows: read(rows) if (rows[:, 1] > rows[:, 2]).any() else blind
+        return model
+
+    shipped = stand_ins.reading_adapter(tmp_path / "shipped", "cells")
+    monkeypatch.setattr(
+        "blemish.detectors.anomalygpt.adapter_folder", lambda named: Path(named or shipped)
+    )
+    monkeypatch.setattr("blemish.llms.causal.Causal", reader)
+    return replace(means, encoders={**means.encoders, "dinov2-small": stand_ins.Cells()})

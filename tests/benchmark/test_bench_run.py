@@ -39,13 +39,13 @@ def rows_of(cell: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", protocol.names())
 def test_every_protocol_runs_or_says_why_not(
-    name: str, named: Named, means: Means, tmp_path: Path
+    name: str, named: Named, embedded: Means, tmp_path: Path
 ) -> None:
     document = protocol.load(name)
     built = {run_.detector for run_ in document.runs}
     # Regions and windows take their time.
     few = ("hazelnut",) if built & {"gpt4v-ad", "winclip", "alfa"} else ()
-    sets = named(*document.data)
+    sets = named(*(document.data or ("mvtec-ad",)))
     plan = of_protocol(document, sets, seeds=(0,), categories=few, language_model=True)
     if plan.asks:
         examples = any(run_.options.get("examples") for run_ in document.runs)
@@ -59,7 +59,7 @@ def test_every_protocol_runs_or_says_why_not(
         assert (f"no detector '{run_.detector}'" in why) == (known is None)
         # What needs good parts and an encoder that is here, and nothing else, has to run.
         assert not known or known.needs != "references" or "encoder" in run_.options
-    records = run(plan, tmp_path / "out", means)
+    records = run(plan, tmp_path / "out", embedded)
     assert len(records) == len(plan.cells)
     for record in records:
         wanted = set(document.metrics) - {*record["figures"], *record["undefined"]}

@@ -134,7 +134,11 @@ def test_latency_is_measured_where_no_feature_is_remembered(miniature: Dataset) 
         (Run(method="m", detector="patch-memory", train_on="visa"), "cannot be trained on visa"),
         (
             Run(method="m", detector="zero", train_on="mvtec-ad"),
-            "no adapter of zero trained on mvtec-ad",
+            "zero cannot be trained, and m was trained on mvtec-ad",
+        ),
+        (
+            Run(method="m", detector="anomalygpt", options={"enhancer": True}),
+            "anomalygpt of this version of blemish has no option 'enhancer'",
         ),
         (Run(method="m", detector="asking"), "needs a language model, and none is named"),
         (Run(method="m", detector="asking", options={"language_model": "x"}), ""),
@@ -142,7 +146,8 @@ def test_latency_is_measured_where_no_feature_is_remembered(miniature: Dataset) 
 )
 def test_what_a_method_lacks_is_said(run: Run, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     zero = DetectorEntry("zero", "x:Y", "x:Z", "made")
-    asking = DetectorEntry("asking", "x:Y", "x:Z", "made", "language model")
+    takes = {"language_model": ""}
+    asking = DetectorEntry("asking", "x:Y", "x:Z", "made", "language model", parts=takes)
     entries = {**registry.detectors(), "zero": zero, "asking": asking}
     monkeypatch.setattr(registry, "detectors", lambda: entries)
     found = lacking(run, ("mvtec-ad",))
@@ -154,7 +159,7 @@ def test_an_encoder_that_the_caller_brings_is_known(named: Named) -> None:
     run = Run(method="m", detector="patch-memory", options={"encoder": "big"}, shots=(1,))
     assert of_protocol(table(run), named("mvtec-ad")).cells == ()
     plan = of_protocol(table(run), named("mvtec-ad"), encoders=("big",))
-    assert plan.encoder(plan.cells[0]) == "big"
+    assert plan.models(plan.cells[0]) == ("big",)
     lost = plan.without("big", "its weights are not at hand")
     assert lost.cells == ()
     assert lost.unavailable == (("m", "its weights are not at hand"),)

@@ -26,6 +26,7 @@ FIGURES = {
     "003/table2": 3 * (5 * 4 + 2),
     "003/table3": 3 * 2 + 3,
     "003/table4": 3 * 2 + 5 * 6,
+    "003/embedded": 0,
     "003/figure7": 2,
     "003/figure8": 0,
     "003/max-of-normals": 6,
@@ -49,8 +50,8 @@ QUOTED = {
     "ALFA with GPT-3, 146 prompts (only 72 manual)",  # its language model has been shut down
 }
 CATEGORIES = {"mvtec-ad": 15, "visa": 12}
-ONE_DRAW = {"000/attempts", "001/quantitative", "003/figure8"}
-"""With references of one seed: every answer is paid for, or the curve is of one run."""
+ONE_DRAW = {"000/attempts", "001/quantitative", "003/embedded", "003/figure8"}
+"""With references of one seed: every answer costs money or time, or the curve is of one run."""
 WITHOUT_FIGURES = {("003/figure7", "PatchCore, the best threshold of each category")}
 """Methods of a table with figures that have none themselves."""
 
@@ -137,5 +138,5 @@ def test_no_two_runs_are_alike(name: str, table: Protocol) -> None:
 
 @every_table
 def test_tables_without_figures_say_so(name: str, table: Protocol) -> None:
-    if not table.published and name[:3] in ("000", "001"):
+    if not table.published and name != "003/figure8":
         assert "no figures published" in table.title

@@ -43,6 +43,7 @@ def blemish(
 
     entries = {
         "patch-memory": entry("patch-memory", "Unfitted", "references"),
+        "anomalygpt": entry("anomalygpt", "UnfittedReader", "references"),
         "musc": entry("musc", "UnfittedFolder", "folder"),
         "darkness": entry("darkness", "Darkness", "nothing"),
     }

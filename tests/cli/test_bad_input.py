@@ -69,7 +69,7 @@ def test_one_bad_file_among_good_ones(blemish: Blemish, ten: Path, good: Path) -
         (["--normal", "none"], "none does not exist"),
         (["--normal", "empty"], "The folder empty holds no picture"),
         (["--normal", "broken"], "A reference cannot be used: "),
-        (["--detector", "patch-memry"], "Did you mean 'patch-memory'? Known: darkness, musc,"),
+        (["--detector", "patch-memry"], "Did you mean 'patch-memory'? Known: anomalygpt,"),
         (["--detector", "musc", "--normal", "good"], "musc compares the pictures with each other"),
         (["--detector", "empty"], "empty is not a saved detector"),
         (["--detector", "empty", "--normal", "good"], "empty is fitted already"),

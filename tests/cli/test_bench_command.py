@@ -383,3 +383,28 @@ def test_anomalib_asks_for_its_python(blemish: Call, data: Path) -> None:
     said = blemish("bench", "--detector", "anomalib:patchcore", "--dataset", data)
     assert said.code == 2
     assert "--anomalib-python" in said.err
+
+
+def test_a_table_of_no_set_of_its_own_runs_on_any(
+    blemish: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"patch-memory": registry.detectors()["patch-memory"]}
+    monkeypatch.setattr(registry, "detectors", lambda: alone)
+    said = blemish("bench", "003/embedded", "--data", data, "--categories", "bottle")
+    assert said.code == 3
+    assert "no detector 'anomalygpt' yet" in said.err
+    assert "Memory bank and calibration alone" in said.out
+    assert "LLM without map" in said.err
+    (out,) = (tmp_path / "blemish_bench").iterdir()
+    assert out.name.startswith("003-embedded-")
+    assert "003/embedded: in part (1 of 7 methods), on any set" in blemish("bench", "--list").out
+
+
+def test_adapters_are_refused_in_words(blemish: Call, data: Path, tmp_path: Path) -> None:
+    said = blemish("bench", "003/embedded", "--data", data, "--adapter", tmp_path / "none")
+    assert said.code == 2
+    assert "is no adapter" in said.err
+    free = ("--detector", "patch-memory", "--dataset", data, "--adapter", tmp_path)
+    said = blemish("bench", *free)
+    assert said.code == 2
+    assert "--option adapter=FOLDER" in said.err

@@ -26,7 +26,7 @@ def test_parts_against_good_ones(blemish: Blemish, ten: Path, good: Path) -> Non
     assert said.out.splitlines()[-1] == "Report: run/report.html"
     record = json.loads(Path("run/run.json").read_bytes())
     assert record["command"] == "blemish inspect parts --normal good --out run"
-    assert record["detector"]["name"] == "patch-memory"
+    assert record["detector"]["name"] == "anomalygpt"
 
 
 def test_a_folder_without_references_is_compared_with_itself(blemish: Blemish, ten: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from blemish.detectors import _adapter, anomalygpt
+from blemish.detectors import _adapter, _anomalygpt_turn, _answer
 from blemish.detectors._adapter import AdapterConfig
 from blemish.detectors._anomalygpt_modules import (
     CompactPromptLearner,
@@ -44,6 +44,14 @@ def test_the_decoder_is_equation_1() -> None:
             powers = np.exp(100 * (cosines - cosines.max()))
             shares.append(powers[1] / powers.sum())
         assert found[n, y, x] == pytest.approx(np.mean(shares), abs=1e-4)
+
+
+def test_the_decoder_brings_layers_to_the_finest_grid() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder([3, 3], 4).requires_grad_(False)
+    fine, coarse = torch.randn(1, 4, 6, 3), torch.randn(1, 1, 1, 3)
+    everywhere = coarse.expand(1, 4, 6, 3)
+    torch.testing.assert_close(decoder([fine, coarse]), decoder([fine, everywhere]))
 
 
 def test_texts_of_an_encoder_that_has_them_take_the_place_of_learnt_ones() -> None:
@@ -129,6 +137,7 @@ def found(verdict: Any, score: float) -> Inspection:
         reason="inside the band" if verdict == "unsure" else "",
         score=score,
         raw_score=score,
+        maps=(np.zeros((6, 6), np.float32),),
         regions=() if verdict == "normal" else (region,),
         explanation="The map says so.",
     )
@@ -139,7 +148,7 @@ NO = "No, there are no anomalies in the image."
 
 
 def answer(text: str, probability: float) -> Any:
-    return anomalygpt._Answer(text, probability, prompts.read(text))
+    return _answer.Answer(text, probability, prompts.read(text))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +167,7 @@ def test_words_never_lower_a_finding_of_the_map(
     map_says: str, text: str, verdict: str, reason: str
 ) -> None:
     score = {"anomalous": 0.9, "normal": 0.1, "unsure": 0.5}[map_says]
-    fused = anomalygpt.fused(found(map_says, score), answer(text, 0.7))
+    fused = _answer.fused(found(map_says, score), answer(text, 0.7))
     assert (fused.verdict, fused.reason) == (verdict, reason)
     assert (fused.decided_by, fused.score) == ("language model", 0.7)
     assert fused.evidence["map"] == {"verdict": map_says, "score": score}
@@ -173,7 +182,7 @@ def test_words_never_lower_a_finding_of_the_map(
 
 def test_a_place_that_the_map_does_not_mark_is_told() -> None:
     text = "Yes, there is an anomaly in the image, at the bottom right of the image."
-    fused = anomalygpt.fused(found("anomalous", 0.9), answer(text, 0.9))
+    fused = _answer.fused(found("anomalous", 0.9), answer(text, 0.9))
     assert not fused.evidence["places_agree"]
     assert fused.evidence["answer_names"] == ["bottom right"]
     assert fused.evidence["map_marks"] == ["top left"]
@@ -188,12 +197,14 @@ def test_a_turn_has_the_picture_and_the_map_in_their_places() -> None:
 
     rows = torch.arange(3.0)[:, None].repeat(1, 4) - 10
     slots = prompts.prompt("Is there any anomaly in the image?")
-    turn = anomalygpt.arranged(Words(), rows, slots)
+    turn = _anomalygpt_turn.arranged(Words(), rows, slots)
     between, after = len(slots.between), len(slots.after)
     expected = [-10, *[between] * between, -9, -8, *[after] * after]
     assert turn[:, 0].tolist() == expected
 
 
 def test_maps_of_any_size_are_read() -> None:
-    assert anomalygpt.squared(np.full((30, 500), 0.25, np.float32), 112) == pytest.approx(0.25)
+    assert _anomalygpt_turn.squared(np.full((30, 500), 0.25, np.float32), 112) == pytest.approx(
+        0.25
+    )
     assert replace(CONFIG, width=9) != CONFIG

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -39,7 +39,10 @@ def entry(request: pytest.FixtureRequest) -> registry.DetectorEntry:
 
 @pytest.fixture(scope="module")
 def load(
-    entry: registry.DetectorEntry, captions: Encoder, tmp_path_factory: pytest.TempPathFactory
+    entry: registry.DetectorEntry,
+    captions: Encoder,
+    stand_ins: ModuleType,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Load]:
     """`blemish.load` of this detector, or of a folder, on the stand-in encoder."""
     with pytest.MonkeyPatch.context() as patch:
@@ -47,12 +50,17 @@ def load(
         kept = SimpleNamespace(cache=tmp_path_factory.mktemp("cache"))
         patch.setattr("blemish.detectors._anomaly_prompts.settings", lambda: kept)
         asked: dict[str, Any] = {}
-        if "language_model" in entry.parts:
+        quick = QUICK.get(entry.name, {})
+        if entry.embeds:
+            asked["language_model"] = stand_ins.Reader()
+            folder = tmp_path_factory.mktemp("adapter")
+            quick = {"adapter": str(stand_ins.reading_adapter(folder, captions.name))}
+        elif "language_model" in entry.parts:
             asked["language_model"] = Scripted(seeing)
 
         def build_or_open(name: str | Path = entry.name, **options: Any) -> Detector:
-            quick = QUICK.get(entry.name, {}) if name == entry.name else {}
-            return blemish.load(name, device="cpu", **{**asked, **quick, **options})
+            own = quick if name == entry.name else {}
+            return blemish.load(name, device="cpu", **{**asked, **own, **options})
 
         yield build_or_open
 

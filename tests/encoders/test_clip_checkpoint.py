@@ -23,7 +23,7 @@ from blemish.types import Sample
 Write = Callable[..., tuple[dict[str, Any], dict[str, torch.Tensor]]]
 Shapes = Callable[[dict[str, Any]], dict[str, tuple[int, ...]]]
 
-NAMED = {row.name: row.repository for row in weights.checkpoints()}
+NAMED = {row.name: row.repository for row in weights.checkpoints() if row.kind == weights.CLIP.what}
 TEXT = {"context_length": 77, "vocab_size": 49408}
 FULL: dict[str, tuple[dict[str, Any], tuple[int, int, int, float, str]]] = {
     # As open_clip publishes them; then heads of both towers, side, million weights, activation.

@@ -28,7 +28,7 @@ def tiny(module: Callable[[Path], ModuleType], tmp_path_factory: pytest.TempPath
     """A random Llama over bytes, which begins each text with a token of its own."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    made = module(Path(__file__).with_name("conftest.py"))
+    made = module(Path(__file__).parents[1] / "tiny_vlm.py")
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "tiny-llama"
     words = made.tokenizer()
@@ -254,17 +254,17 @@ def test_a_repository_of_the_older_format_is_fetched_and_read(
     causal: Causal, plain: tuple[Any, Any], tiny: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     folder = pickled(tiny, tmp_path / "0123456789abcdef0123", plain[0].state_dict())
-    fetched: list[tuple[str, tuple[str, ...]]] = []
+    fetched: list[tuple[str, weights.Kind]] = []
 
     def repository(name: str, kind: weights.Kind) -> Path:
-        fetched.append((name, kind.files))
+        fetched.append((name, kind))
         return folder
 
     monkeypatch.setattr(weights, "repository", repository)
     old = Causal("owner/tiny")
-    assert [name for name, _ in fetched] == ["owner/tiny"] * 2
-    assert "model*.safetensors" in fetched[0][1]
-    assert "pytorch_model*.bin" in fetched[1][1]
+    ((name, kind),) = fetched
+    assert name == "owner/tiny"
+    assert kind.one_of == ("model*.safetensors", "pytorch_model*.bin")
     assert old.name == "owner/tiny"
     assert "0123456789abcdef:" in old.fingerprint
     asked = prompts(causal)
@@ -296,3 +296,13 @@ def test_4_bits_without_their_library_name_the_extra(
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=r"blemish\[four-bit\]"):
         Causal(tiny, four_bit=True)
+
+
+def test_a_checkpoint_by_its_name_lies_in_the_folder_of_weights(
+    causal: Causal, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny, tmp_path / "vicuna-7b")
+    monkeypatch.setattr(weights, "pull", lambda name: tmp_path / name)
+    named = Causal("vicuna-7b")
+    assert named.name == "vicuna-7b"
+    assert named.fingerprint == causal.fingerprint.replace(causal.name, "vicuna-7b")

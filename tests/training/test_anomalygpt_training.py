@@ -13,8 +13,19 @@ from scipy import ndimage
 from blemish.detectors._adapter import AdapterConfig
 from blemish.prompts import anomalygpt as prompts
 from blemish.training import corpus as corpora
-from blemish.training.anomalygpt import EVERY, SORTS, TALK, Batches, Learner, made_up
+from blemish.training.anomalygpt import Learner
 from blemish.training.corpus import Corpus
+from blemish.training.curriculum import (
+    ALONE,
+    EVERY,
+    FIRST,
+    MADE_UP,
+    PLAIN,
+    TALK,
+    USUAL,
+    Batches,
+    made_up,
+)
 from blemish.training.losses import dice, focal
 
 LAYERS = (1, 2)
@@ -61,40 +72,60 @@ def test_a_step_has_the_same_batch_each_time(pictures: Corpus) -> None:
     assert Batches(pictures, LAYERS, seed=1)(5).answers != first.answers
 
 
-def test_every_fourth_batch_talks_of_other_things(pictures: Corpus) -> None:
-    batches = Batches(pictures, LAYERS)
-    for step in range(8):
-        batch, sorts = batches(step), TALK if step % EVERY == EVERY - 1 else SORTS
-        assert len(batch.answers) == sum(sorts.values())
-        assert sum(row >= 0 for row in batch.decoded) == sorts["decoded"]
-        assert all(answer.startswith(" ") for answer in batch.answers)
+@pytest.mark.parametrize(
+    ("step", "sorts"),
+    [
+        (0, PLAIN),
+        (FIRST, MADE_UP),
+        *[(ALONE + EVERY + i, TALK if (ALONE + i + 1) % EVERY == 0 else USUAL) for i in range(4)],
+    ],
+)
+def test_a_batch_has_its_share_of_each_sort(
+    pictures: Corpus, step: int, sorts: dict[str, int]
+) -> None:
+    batch = Batches(pictures, LAYERS)(step)
+    assert len(batch.answers) == sum(sorts.values()) == 12
+    assert sum(row >= 0 for row in batch.decoded) == sorts.get("decoded", 0)
+    assert all(answer.startswith(" ") for answer in batch.answers)
+    known = {tuple(row) for row in pictures.class_tokens.tolist()}
+    strange = sum(tuple(row) not in known for row in batch.class_tokens.tolist())
+    assert strange == sorts["plain"] + sorts.get("made-up", 0)
 
 
 def test_answers_are_true_of_the_maps_that_are_shown(pictures: Corpus) -> None:
     batches, seen = Batches(pictures, LAYERS), set()
     asked = {"Is there any anomaly in the image?", *prompts.questions()}
-    for step in range(12):
+    for step in (*range(6), *range(ALONE, ALONE + 12)):
         batch = batches(step)
         for i, (slots, answer) in enumerate(zip(batch.questions, batch.answers, strict=True)):
-            if not any(question in slots.after for question in asked):
+            if not any(question in slots.after for question in asked) or batch.decoded[i] >= 0:
                 continue
             told = prompts.read(answer.strip())
-            if batch.decoded[i] < 0:
-                marks = bool((batch.maps[i] > 0.5).any())
-                assert told.verdict == ("yes" if marks else "no")
-                seen.add(marks)
+            marks = bool((batch.maps[i] > 0.5).any())
+            assert told.verdict == ("yes" if marks else "no")
+            seen.add(marks)
     assert seen == {True, False}
 
 
-def test_a_made_up_map_is_above_the_operating_point_just_where_it_says() -> None:
+def test_the_first_batches_say_it_in_the_first_words(pictures: Corpus) -> None:
+    first = {f" {prompts.answer(prompts.Marked(), None, about)}" for about in ("presence", "place")}
+    starts = ("Yes, there is an anomaly in the image, at the ", "The anomaly is at the ")
+    for answer in Batches(pictures, LAYERS)(0).answers:
+        assert answer in first or answer.strip().startswith(starts)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_made_up_map_is_above_the_operating_point_just_where_it_says(most: int) -> None:
     random, empty = np.random.default_rng(0), 0
     for _ in range(60):
-        scores, mask = made_up(random)
+        scores, mask = made_up(random, most)
         assert scores.dtype == np.float32
         assert 0 <= scores.min() <= scores.max() <= 1
         assert (scores[mask] > 0.5).all()
         assert scores[~mask].max() <= 0.5
-        assert ndimage.label(mask, np.ones((3, 3)))[1] <= 3
+        assert ndimage.label(mask, np.ones((3, 3)))[1] <= most
+        if most == 1 and mask.any():
+            assert len(prompts.marked(mask).places) == 1
         empty += not mask.any()
     assert 15 < empty < 45
 

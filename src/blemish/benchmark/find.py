@@ -16,13 +16,16 @@ def datasets(data: Path, wanted: Sequence[str]) -> dict[str, Dataset]:
 
     Args:
         data: one of them, or the folder that holds them directly below.
-        wanted: their names.
+        wanted: their names; none where the protocol runs on whatever `data` is.
 
     Raises:
         DatasetError: one is not there.
     """
     if not data.is_dir():
         raise DatasetError(f"--data {data} is no folder. Name the one that holds the data sets.")
+    if not wanted:
+        opened = open_dataset(data)
+        return {opened.name: opened}
     here: dict[str, Dataset] = {}
     for folder in (data, *folders(data)):
         try:

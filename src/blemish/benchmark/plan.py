@@ -113,9 +113,10 @@ class Plan:
             )
         )
 
-    def encoder(self, cell: Cell) -> str | None:
-        """The encoder that a cell's detector, or its map source, is built with, by name."""
-        return possible.encoder_of(cell.detector, cell.options)
+    def models(self, cell: Cell) -> tuple[str, ...]:
+        """The models that a cell's detector is built with, by name; but for chat models."""
+        found = [named(cell.detector, cell.options) for named in possible.MODELS]
+        return tuple(filter(None, (*found, cell.options.get("segmenter"))))
 
     def limited(self, count: int) -> Plan:
         """The same plan on at most so many test pictures of each category and label."""
@@ -123,14 +124,11 @@ class Plan:
         return replace(self, datasets=small, limit=count)
 
     def without(self, part: str, why: str) -> Plan:
-        """The same plan where an encoder or a segmenter turned out not to be at hand."""
-        lost = [c for c in self.cells if part in (self.encoder(c), c.options.get("segmenter"))]
-        methods = dict.fromkeys(cell.method for cell in lost)
-        return replace(
-            self,
-            cells=tuple(cell for cell in self.cells if cell not in lost),
-            unavailable=(*self.unavailable, *((method, why) for method in methods)),
-        )
+        """The same plan where a part that is named so turned out not to be at hand."""
+        lost = [cell for cell in self.cells if part in self.models(cell)]
+        unavailable = ((method, why) for method in dict.fromkeys(cell.method for cell in lost))
+        left = tuple(cell for cell in self.cells if cell not in lost)
+        return replace(self, cells=left, unavailable=(*self.unavailable, *unavailable))
 
 
 def of_protocol(
@@ -146,7 +144,7 @@ def of_protocol(
 
     Args:
         protocol: to run.
-        datasets: by the names that the protocol uses.
+        datasets: by the names that the protocol uses; any, where it runs on any.
         seeds: in place of the protocol's.
         categories: those to run; all of the protocol's where empty.
         encoders: names beyond the registry's that the caller brings along.
@@ -156,6 +154,8 @@ def of_protocol(
         DatasetError: a data set is missing, or has none of the categories.
         ReferencesError: a category has fewer training pictures than shots.
     """
+    if not protocol.data:
+        protocol = protocol.model_copy(update={"data": tuple(datasets)})
     for name in protocol.data:
         if name not in datasets:
             raise DatasetError(
@@ -175,7 +175,8 @@ def of_protocol(
             for run in runs:
                 if name in (run.data or protocol.data):
                     cells += _cells(run, datasets[name], category, seeds or run.seeds)
-    plan = Plan(
+    notes = (_partial(datasets[name], protocol, chosen[name]) for name in protocol.data)
+    return Plan(
         protocol.id,
         protocol.title,
         tuple(cells),
@@ -183,11 +184,10 @@ def of_protocol(
         tuple(protocol.metrics),
         tuple(run for run in protocol.runs if not run.detector),
         tuple((method, why) for method, why in reasons.items() if why),
-        tuple(_partial(datasets[name], protocol, chosen[name]) for name in protocol.data),
+        tuple(filter(None, notes)),
         protocol.au_pro_limit,
         protocol.curve,
     )
-    return replace(plan, notes=tuple(filter(None, plan.notes)))
 
 
 def free(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from blemish import registry
+from blemish.benchmark import adapters
 from blemish.benchmark.protocol import Run
 from blemish.errors import OptionError
 
@@ -19,12 +20,24 @@ def encoder_of(detector: str, options: Mapping[str, Any]) -> str | None:
     return name
 
 
+def embedded_of(detector: str, options: Mapping[str, Any]) -> str | None:
+    """The language model that a detector shows embeddings to, by name; None where it has none."""
+    entry = registry.detector(detector)
+    return adapters.parts(entry, options)[1] if entry.embeds else None
+
+
+MODELS = (encoder_of, embedded_of)
+
+
 def asks(detector: str, options: Mapping[str, Any]) -> bool:
     """Whether a language model that is given is asked.
 
-    It is not where the options name another, or go without what it would write.
+    It is not where the options name another, or go without what it would write; nor where the
+    detector shows embeddings to one of its own.
     """
     entry = registry.detector(detector)
+    if entry.embeds:
+        return False
     if entry.needs == "language model":
         return not options.get("language_model")
     takes = "language_model" in entry.parts and options.get("llm_prompts", True)
@@ -60,19 +73,30 @@ def lacking(
     encoder = encoder_of(run.detector, run.options)
     if encoder and encoder not in encoders and encoder not in registry.encoders():
         return f"this version of blemish has no encoder '{encoder}' yet"
+    if unknown := _unknown(entry, run.options):
+        return f"{entry.name} of this version of blemish has no option '{unknown}' yet"
     if needs_model(run.detector, run.options) and not language_model:
         return (
             f"{entry.name} needs a language model, and none is named: add --llm, such as "
             "--llm openai:gpt-5"
         )
-    if run.train_on and entry.needs in ("nothing", "language model"):
-        return f"no adapter of {entry.name} trained on {run.train_on} is at hand"
-    if run.train_on and any(name != run.train_on for name in run.data or data):
+    if lost := adapters.missing(run):
+        return lost
+    if run.train_on and not entry.embeds and entry.needs in ("nothing", "language model"):
+        return f"{entry.name} cannot be trained, and {run.method} was trained on {run.train_on}"
+    if run.train_on and not entry.embeds and {run.train_on} != {*(run.data or data)}:
         return (
             f"{entry.name} learns from references alone and cannot be trained on {run.train_on} "
             "for another data set"
         )
     return ""
+
+
+def _unknown(entry: registry.DetectorEntry, options: Mapping[str, Any]) -> str:
+    """The first of a row's options that a detector has not; "" where it has all."""
+    own = options.keys() - entry.parts.keys()
+    known = registry.resolve(entry.options).model_fields if own else {}
+    return next(iter(sorted(own - known.keys())), "")
 
 
 def shots(

@@ -87,7 +87,8 @@ class Protocol(_Data):
         id: document and table, such as "004/table1".
         title: what the table shows, in our words.
         source: document, arXiv number and table.
-        data: the data sets, by their names in `datasets/published.json`.
+        data: the data sets, by their names in `datasets/published.json`; () for one that the user
+            names.
         categories: the categories that take part, where not all do.
         metrics: the columns.
         au_pro_limit: false positive rate up to which AU-PRO is taken.

@@ -11,8 +11,10 @@ import typer
 
 from blemish.cli import (
     annotate,
+    ask,
     bench,
     calibrate,
+    chat,
     compare,
     datasets,
     detectors,
@@ -20,6 +22,7 @@ from blemish.cli import (
     figure,
     inspect,
     prompts,
+    train,
     weights,
 )
 from blemish.errors import BlemishError
@@ -35,6 +38,8 @@ app = typer.Typer(
 app.command("inspect", help=inspect.HELP, epilog=inspect.EXIT_CODES, no_args_is_help=True)(
     inspect.inspect
 )
+app.command("chat", help=chat.HELP, epilog=chat.EXIT_CODES, no_args_is_help=True)(chat.chat)
+app.command("ask", help=ask.HELP, epilog=ask.EXIT_CODES, no_args_is_help=True)(ask.ask)
 app.command("annotate", help=annotate.HELP, epilog=annotate.EXIT_CODES, no_args_is_help=True)(
     annotate.annotate
 )
@@ -48,6 +53,7 @@ app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("figure", no_args_is_help=True)(figure.figure)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(prompts.app, name="prompts")
+app.add_typer(train.app, name="train")
 app.add_typer(weights.app, name="weights")
 
 

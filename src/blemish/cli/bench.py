@@ -69,6 +69,10 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    adapter: Annotated[
+        list[Path] | None,
+        typer.Option(help="For the rows of a protocol that it fits; repeatable.", metavar="FOLDER"),
+    ] = None,
     maps: Annotated[
         Path | None, typer.Option(help="Score maps that another program wrote.")
     ] = None,
@@ -95,10 +99,15 @@ def bench(
     asking: dict[str, Any] = {"--llm": llm, "--llm-option": llm_option}
     asking |= {"--no-cache": no_cache, "--cache-only": cache_only}
     _check(protocol, list_, data, dataset, free)
+    if adapter and not protocol:
+        raise OptionError(
+            "--adapter goes with a protocol, whose rows take those that fit them. Beside "
+            "--detector say --option adapter=FOLDER."
+        )
     _check_asking([name for name, value in asking.items() if value], list_, maps, detector)
     if list_:
         raise typer.Exit(measuring.listed())
-    from blemish.benchmark import find
+    from blemish.benchmark import adapters, find
     from blemish.benchmark import plan as plans
     from blemish.benchmark.folder import Means
     from blemish.benchmark.protocol import load
@@ -109,15 +118,17 @@ def bench(
     model = _model(llm, llm_option, device, dtype, no_cache, cache_only)
     means = Means(device, dtype, language_model=model)
     if table and data:
+        sets = find.datasets(data, table.data)
         plan = plans.of_protocol(
-            table,
-            find.datasets(data, table.data),
+            adapters.into(table, [adapters.read(folder) for folder in adapter or ()]),
+            sets,
             seeds=draws,
             categories=_words(categories),
             language_model=bool(model),
         )
         plan = plan.limited(limit) if limit else plan
         name = protocol.replace("/", "-")
+        name += "" if table.data else f"-{measuring.code([str(s.root) for s in sets.values()])}"
         name += f"-{measuring.code(model.fingerprint)}" if model and plan.asks else ""
         raise typer.Exit(measuring.run(plan, table, out or measuring.RESULTS / name, means))
     assert dataset is not None

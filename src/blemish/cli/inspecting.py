@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,7 @@ from blemish.errors import OptionError
 if TYPE_CHECKING:
     from blemish.cli.preparing import Prepared
     from blemish.runs.run import RunSummary
+    from blemish.types import ChatModel
 
 Source = Annotated[
     list[str],
@@ -114,27 +115,51 @@ def prepare(
     Raises:
         BlemishError: something that was named does not exist, or does not go with the rest.
     """
-    from blemish.cli import asking
+    from blemish import registry
     from blemish.cli.preparing import Command, prepared
 
     options = dict(option)
+    where = {"device": named["device"], "dtype": named["dtype"]}
+    model = language_model(llm, llm_option, no_cache=no_cache, cache_only=cache_only, **where)
+    if model:
+        entry = registry.detectors().get(named["detector"])
+        options["speaker" if entry and entry.embeds else "language_model"] = model
+    views = parsed(modality_option or [])
+    return prepared(Command(source, normal or [], option=options, modality_option=views, **named))
+
+
+def language_model(
+    llm: str,
+    llm_option: Sequence[str] | None,
+    *,
+    no_cache: bool,
+    cache_only: bool,
+    device: str,
+    dtype: str,
+) -> ChatModel | None:
+    """The language model that --llm names; None where none was named.
+
+    Raises:
+        BlemishError: there is no such model, or an option of one came without any.
+    """
+    from blemish.cli import asking
+
     idle = {"--llm-option": llm_option, "--no-cache": no_cache, "--cache-only": cache_only}
     if not llm and (given := [name for name, value in idle.items() if value]):
         raise OptionError(
             f"{given[0]} came without a language model. Name one with --llm, such as --llm "
             "openai:gpt-5, or leave it out."
         )
-    if llm:
-        options["language_model"] = asking.language_model(
-            llm,
-            parsed(llm_option or []),
-            device=named["device"],
-            dtype=named["dtype"],
-            no_cache=no_cache,
-            cache_only=cache_only,
-        )
-    views = parsed(modality_option or [])
-    return prepared(Command(source, normal or [], option=options, modality_option=views, **named))
+    if not llm:
+        return None
+    return asking.language_model(
+        llm,
+        parsed(llm_option or []),
+        device=device,
+        dtype=dtype,
+        no_cache=no_cache,
+        cache_only=cache_only,
+    )
 
 
 def run(ready: Prepared, out: Path, maps: bool = False) -> RunSummary:
@@ -168,9 +193,17 @@ def run(ready: Prepared, out: Path, maps: bool = False) -> RunSummary:
         raise typer.Exit(130) from None
 
 
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """A first Ctrl-C stops a run in order, which may take a while; a second leaves at once."""
+def interruptible(stop: Callable[[], None] = _interrupt) -> Iterator[None]:
+    """A first Ctrl-C stops a run in order, which may take a while; a second leaves at once.
+
+    Args:
+        stop: what a first one does.
+    """
     before = signal.getsignal(signal.SIGINT)
 
     def first(number: int, frame: object) -> None:
@@ -179,7 +212,7 @@ def interruptible() -> Iterator[None]:
             "Stopping: what is under way is still finished and kept. Ctrl-C again leaves at once.",
             err=True,
         )
-        raise KeyboardInterrupt
+        stop()
 
     signal.signal(signal.SIGINT, first)
     try:

@@ -139,7 +139,7 @@ def listed() -> int:
         if any(needs_model(str(run.detector), run.options) for run in can):
             state += " with --llm"
         count = f"{len(can)} of {len(ours)} methods"
-        typer.echo(f"{name}: {state} ({count}), on {', '.join(protocol.data)}")
+        typer.echo(f"{name}: {state} ({count}), on {', '.join(protocol.data) or 'any set'}")
         typer.echo(f"  {protocol.title}")
     return 0
 
@@ -179,9 +179,8 @@ def _with_weights(plan: Plan, means: Means) -> tuple[Plan, Means]:
     from blemish.cli.weights import fetched
 
     known = {row.name for row in weights.table()} | {row.name for row in weights.checkpoints()}
-    for name in dict.fromkeys(plan.encoder(cell) for cell in plan.cells):
-        if name is None or name not in known:
-            continue
+    wanted = dict.fromkeys(name for cell in plan.cells for name in plan.models(cell))
+    for name in (name for name in wanted if name in known):
         try:
             fetched(name)
         except WeightsError as why:

@@ -134,7 +134,9 @@ def _default(command: Command, items: Sequence[Item]) -> str:
             "--llm openai:gpt-5, or leave it out."
         )
     if command.normal:
-        return "patch-memory"
+        # A sentence on each of a recording's many views would take long and be read by nobody, and
+        # the adapter that ships belongs to one encoder.
+        return "patch-memory" if recorded or command.option.get("encoder") else "anomalygpt"
     if recorded or len(items) >= FEWEST:
         return "musc"
     raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,8 +41,15 @@ def table(*columns: str, figures: Collection[str] = (), last: str = "") -> Table
     return made
 
 
+class Update(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, done: int, total: int, text: str = ...) -> None:
+        """Show how much is done, how much there is and, where it changes, what is being done."""
+
+
 @contextlib.contextmanager
-def progress(text: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
+def progress(text: str, unit: str = "") -> Iterator[Update]:
     """A bar on stderr that vanishes at the end; it shows up only where a task takes its time.
 
     Yields:
@@ -61,10 +68,20 @@ def progress(text: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
     amount = DownloadColumn() if unit == "B" else MofNCompleteColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
     shown = console(stderr=True)
-    bar = Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal)
+    bar = Progress(
+        *columns,
+        console=shown,
+        transient=True,
+        disable=not shown.is_terminal,
+        speed_estimate_period=300,  # seconds; a step of a training may take many
+    )
     task = bar.add_task(text, total=None)
+
+    def update(done: int, total: int, text: str = text) -> None:
+        bar.update(task, completed=done, total=total, description=text)
+
     with _after_patience(bar.start, bar.stop):
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield update
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ import typer
 from blemish.errors import OptionError, WeightsError
 
 app = typer.Typer(help="List, fetch and verify the model weights.", no_args_is_help=True)
+imports = typer.Typer(help="Make an adapter of published checkpoints.", no_args_is_help=True)
+app.add_typer(imports, name="import")
 SAID = {"unchecked": "here, not checked: its publisher's checksum is not known"}
 
 
@@ -32,7 +34,7 @@ def list_() -> None:
 def pull(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", metavar="", help="All but CLIP's, which are gigabytes.")
+        bool, typer.Option("--all", metavar="", help="All but the hub's, which are gigabytes.")
     ] = False,
 ) -> None:
     """Bring weights into the cache, so that inspecting needs no network."""
@@ -72,3 +74,27 @@ def verify() -> None:
             f"The cached file of {', '.join(damaged)} does not match its sha256. Fetch it again: "
             f"blemish weights pull {' '.join(damaged)}"
         )
+
+
+@imports.command("anomalygpt", no_args_is_help=True)
+def anomalygpt(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CKPT", help="pytorch_model.pt of AnomalyGPT.")
+    ],
+    pandagpt: Annotated[
+        Path, typer.Option(metavar="DELTA", help="pytorch_model.pt of PandaGPT's 7B delta.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the adapter goes.")],
+) -> None:
+    """Turn AnomalyGPT's own checkpoint, which stands on PandaGPT's, into an adapter.
+
+    Both files are checked for missing and unexpected tensors, and written as safetensors.
+    """
+    from blemish.detectors import _anomalygpt_import
+
+    _anomalygpt_import.convert(checkpoint, pandagpt, out)
+    typer.echo(f"Wrote {out}. It goes with CLIP ViT-H/14 and Vicuna-7B version 0:")
+    typer.echo(
+        f"  blemish inspect PART --normal GOOD --option adapter={out} --option "
+        "encoder=clip-vit-h-14 --option language_model=VICUNA --device cuda"
+    )

@@ -1,6 +1,7 @@
 """Adapters: what a detector learnt over a frozen encoder and a frozen language model, as a folder.
 
-`adapter.json` says what it fits and how it was made, `adapter.safetensors` holds its tensors.
+`adapter.json` says what it fits and how it was made, `adapter.safetensors` holds its tensors. Where
+the language model's weights were changed too, the folder `lora` has the changes in peft's format.
 """
 
 from __future__ import annotations
@@ -8,16 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from blemish import weights
+from blemish.detectors import _saved
 from blemish.errors import SavedError, WeightsError
+from blemish.files import install
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 VERSION = 1
-CONFIG, TENSORS = "adapter.json", "adapter.safetensors"
+CONFIG, TENSORS, LORA = "adapter.json", "adapter.safetensors", "lora"
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class AdapterConfig:
         kind: the detector that it belongs to.
         encoder: its name, such as "dinov2-small".
         layers: of the encoder whose patch tokens the decoder takes.
-        features: values of a token.
+        features: values of a patch token; and of the class token, which stands for the picture.
         text: values of a text feature.
         learned_texts: the text features are learned, since the encoder has no text tower.
         language_model: its name.
@@ -37,6 +42,9 @@ class AdapterConfig:
         prompt_learner: "compact", or "published" as in AnomalyGPT's checkpoints.
         trained_on: what it saw, for people.
         version: of this format.
+        joint: where a feature of an encoder's joint space stands for the picture instead, its
+            values; else 0.
+        left_out: modules that it was trained without, "decoder" or "prompt_learner".
     """
 
     kind: str
@@ -51,36 +59,100 @@ class AdapterConfig:
     prompt_learner: Literal["compact", "published"] = "compact"
     trained_on: str = ""
     version: int = VERSION
+    joint: int = 0
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def published(self) -> bool:
+        """It came out of AnomalyGPT's own checkpoints."""
+        return self.prompt_learner == "published"
 
 
 def modules(config: AdapterConfig) -> dict[str, nn.Module]:
-    """New modules by name: "image", "decoder", "prompt_learner"."""
+    """New modules by name: "image", and "decoder" and "prompt_learner" unless left out."""
     from blemish.detectors import _anomalygpt_modules as parts
 
-    compact = config.prompt_learner == "compact"
-    return {
+    compact = not config.published
+    made: dict[str, nn.Module] = {
         "image": parts.ImageProjection(
-            config.features, config.width, config.spread if compact else None
-        ),
-        "decoder": parts.Decoder(
-            [config.features] * len(config.layers), config.text, config.learned_texts
-        ),
-        "prompt_learner": parts.CompactPromptLearner(config.width, config.spread)
-        if compact
-        else parts.PublishedPromptLearner(config.width),
+            config.joint or config.features, config.width, config.spread if compact else None
+        )
     }
+    if "decoder" not in config.left_out:
+        made["decoder"] = parts.Decoder(
+            [config.features] * len(config.layers), config.text, config.learned_texts
+        )
+    if "prompt_learner" not in config.left_out:
+        made["prompt_learner"] = (
+            parts.CompactPromptLearner(config.width, config.spread)
+            if compact
+            else parts.PublishedPromptLearner(config.width)
+        )
+    return made
 
 
 def write(folder: Path, config: AdapterConfig, made: Mapping[str, nn.Module]) -> None:
-    """Write an adapter; the configuration last, so that a folder with one is whole."""
-    from safetensors.torch import save_file
-
+    """Write an adapter."""
     from blemish.detectors._anomalygpt_modules import state
 
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {key: tensor.contiguous() for key, tensor in state(dict(made)).items()}
-    save_file(tensors, folder / TENSORS)
-    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n", "utf-8")
+    write_tensors(folder, config, state(dict(made)))
+
+
+def write_tensors(folder: Path, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Write an adapter; the configuration last, so that a folder with one is whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors.torch import save
+
+    install(folder / TENSORS, save({k: tensor.contiguous() for k, tensor in tensors.items()}))
+    install(folder / CONFIG, (json.dumps(asdict(config), indent=1) + "\n").encode())
+
+
+def lora(folder: Path, wanted: bool = True) -> Path | None:
+    """Where an adapter keeps changes to the language model's weights.
+
+    None where it has none, or none are wanted.
+    """
+    inside = folder / LORA
+    return inside if wanted and inside.is_dir() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An adapter for use; nobody changes its modules.
+
+    Attributes:
+        config: what it fits.
+        modules: see `modules`.
+        digest: of its tensors.
+        lora: digest of the changes to the language model's weights; "" for none.
+    """
+
+    config: AdapterConfig
+    modules: Mapping[str, nn.Module]
+    digest: str
+    lora: str
+
+
+def opened(folder: Path) -> Opened:
+    """An adapter, read once as long as its files stay as they are.
+
+    Raises:
+        SavedError: as `read`.
+    """
+    files = [file for file in (folder / CONFIG, folder / TENSORS) if file.is_file()]
+    files += [file for file in (lora(folder) or folder / LORA).glob("*") if file.is_file()]
+    return _opened(folder, tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files))
+
+
+@lru_cache(maxsize=2)
+def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> Opened:
+    config, made = read(folder)
+    changes = lora(folder)
+    tensors = _saved.digest((folder / TENSORS).read_bytes())
+    return Opened(config, made, tensors, weights.digest_folder(changes) if changes else "")
 
 
 def read(folder: Path) -> tuple[AdapterConfig, dict[str, nn.Module]]:
@@ -98,11 +170,13 @@ def read(folder: Path) -> tuple[AdapterConfig, dict[str, nn.Module]]:
                 f"The adapter {folder} has format {found.get('version')}; this version of blemish "
                 f"reads format {VERSION}. Train it again, or take the release that wrote it."
             )
-        config = AdapterConfig(**{**found, "layers": tuple(found["layers"])})
+        lists = {"layers": tuple(found["layers"]), "left_out": tuple(found.get("left_out", ()))}
+        config = AdapterConfig(**{**found, **lists})
         tensors: dict[str, Tensor] = load_file(folder / TENSORS)
         made = modules(config)
         for name, module in made.items():
-            own = {k.removeprefix(f"{name}."): t for k, t in tensors.items() if k.startswith(name)}
+            start = f"{name}."
+            own = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
             module.load_state_dict(own)
             module.eval().requires_grad_(False)
     except SavedError:
@@ -134,10 +208,29 @@ def check(
             f"speaks to {config.language_model}, whose embeddings have {config.width} values; "
             f"those of {language_model.name} have {language_model.width}"
         )
-    elif language_model is not None and config.language_model != language_model.name:
+    elif (
+        language_model is not None
+        and not config.published  # whose Vicuna has whatever name its folder has
+        and config.language_model != language_model.name
+    ):
         said = f"was trained with {config.language_model}, and {language_model.name} came"
     if said:
         raise WeightsError(
             f"The adapter {folder} {said}. Name the parts that it was trained with, or train one "
             "for these (blemish train)."
+        )
+
+
+def check_lora(adapter: Opened, folder: Path, wanted: bool, language_model: Any) -> None:
+    """Whether a language model has the changes to its weights that it should have.
+
+    Raises:
+        WeightsError: it has not, or has others.
+    """
+    if getattr(language_model, "lora", "") != (adapter.lora if wanted else ""):
+        own = lora(folder, wanted)
+        should = f"with lora={str(own)!r}" if own else "without lora"
+        raise WeightsError(
+            f"For the adapter {folder} the language model {language_model.name} has to be built "
+            f"{should}. Name the model instead of giving an object, or build it so."
         )

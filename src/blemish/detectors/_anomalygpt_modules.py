@@ -18,6 +18,10 @@ MAP = 112
 """Side in pixels of the map that the compact prompt learner reads."""
 CELLS = 3
 """Its embeddings are one for each cell of the 3 x 3 grid, row by row."""
+LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7)
+"""A cell's maximum is compared with each of these; 0.5 is the operating point."""
+STEEP = 20.0
+"""How sharply: a maximum 0.1 above a level counts as 0.88 of above."""
 
 
 class Decoder(nn.Module):
@@ -43,7 +47,7 @@ class Decoder(nn.Module):
         """(N, h, w) in [0, 1]: the abnormal text's share, averaged over layers.
 
         Args:
-            tokens: (N, h, w, C) of each layer.
+            tokens: (N, h, w, C) of each layer; grids may differ, and the finest is given.
             texts: (2, text) normal and abnormal, where they are not learned.
         """
         both = self.texts if texts is None else texts
@@ -53,7 +57,13 @@ class Decoder(nn.Module):
             (self.scale * f.normalize(fc(layer), dim=-1) @ both.T).softmax(-1)[..., 1]
             for fc, layer in zip(self.fc, tokens, strict=True)
         ]
+        finest = max((m.shape[1:] for m in maps), key=lambda shape: shape.numel())
+        maps = [m if m.shape[1:] == finest else _upsampled(m, finest) for m in maps]
         return torch.stack(maps).mean(0)
+
+
+def _upsampled(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return f.interpolate(maps[:, None], tuple(size), mode="bilinear")[:, 0]
 
 
 class PublishedPromptLearner(nn.Module):
@@ -91,8 +101,10 @@ class CompactPromptLearner(nn.Module):
     """The prompt learner for a small language model: few base embeddings, one a cell of the grid.
 
     Each cell's embedding comes from what a small convolutional net sees there, pooled by mean and
-    maximum, and from the map's own maximum in the cell. Embeddings are brought to the spread of the
-    language model's own, which keeps its attention alive.
+    maximum, and from how the map's own maximum in the cell compares with several levels. The first
+    weights of the levels are large: embeddings that hardly change with the map teach a frozen
+    language model nothing. Embeddings are brought to the spread of the language model's own, which
+    keeps its attention alive.
 
     Args:
         width: W.
@@ -110,10 +122,11 @@ class CompactPromptLearner(nn.Module):
         for before, after in pairwise(steps):
             layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GELU()]
         self.meta_net = nn.Sequential(*layers)
-        self.mix = nn.Linear(2 * channels + 1, 4 * channels)
+        self.mix = nn.Linear(2 * channels + len(LEVELS), 4 * channels)
+        nn.init.normal_(self.mix.weight[:, 2 * channels :])
         self.out = nn.Linear(4 * channels, width)
         self.norm = nn.LayerNorm(width)
-        self.cells = nn.Parameter(torch.randn(CELLS**2, 4 * channels) / 4)
+        self.cells = nn.Parameter(torch.randn(CELLS**2, 4 * channels))
         self.base_prompts = nn.Parameter(spread * torch.randn(base, width))
         self.spread = spread
 
@@ -124,12 +137,14 @@ class CompactPromptLearner(nn.Module):
             maps: (N, 112, 112) in [0, 1].
         """
         seen = self.meta_net(maps[:, None] * 2 - 1)
+        highest = f.adaptive_max_pool2d(maps[:, None], CELLS)
+        levels = torch.tensor(LEVELS, device=maps.device)[:, None, None]
         parts = [
             f.adaptive_avg_pool2d(seen, CELLS),
             f.adaptive_max_pool2d(seen, CELLS),
-            f.adaptive_max_pool2d(maps[:, None], CELLS),
+            torch.sigmoid(STEEP * (highest - levels)) - 0.5,
         ]
-        pooled = torch.cat(parts, 1).flatten(2).transpose(1, 2)  # (N, 9, 2 * channels + 1)
+        pooled = torch.cat(parts, 1).flatten(2).transpose(1, 2)  # (N, 9, 2 * channels + levels)
         hidden = f.gelu(self.mix(pooled) + self.cells)
         cells = self.spread * self.norm(self.out(hidden))
         return torch.cat([self.base_prompts.expand(len(maps), -1, -1), cells], 1)
@@ -139,9 +154,10 @@ class ImageProjection(nn.Module):
     """The linear layer from the picture's feature to E_img, at the language model's spread.
 
     Args:
-        features: values of the encoder's class token.
+        features: values of the encoder's class token, or of its joint space.
         width: W.
-        spread: see `CompactPromptLearner`; None leaves the output as it is, as published.
+        spread: see `CompactPromptLearner`; with None there is the linear layer and nothing else,
+            as published.
     """
 
     def __init__(self, features: int, width: int, spread: float | None) -> None:
@@ -152,8 +168,10 @@ class ImageProjection(nn.Module):
 
     def forward(self, class_tokens: Tensor) -> Tensor:
         """(N, W) of (N, C)."""
+        if self.norm is None:
+            return self.linear(class_tokens)  # type: ignore[no-any-return]
         out: Tensor = self.linear(f.layer_norm(class_tokens, class_tokens.shape[-1:]))
-        return out if self.norm is None else self.spread * self.norm(out)
+        return self.spread * self.norm(out)  # type: ignore[no-any-return]
 
 
 def parameters(module: nn.Module) -> int:

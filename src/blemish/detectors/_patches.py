@@ -22,13 +22,14 @@ class PatchOptions(EncoderOptions):
             own default where None.
         layers: encoder layers, from 1; the encoder's own default where None.
         sigma: Gaussian smoothing of the map, in hundredths of its side; 0 for none.
-        top: the image score is the mean over this share of the map's highest pixels.
+        top: the image score is the mean over this share of the map's highest pixels; 0 for the
+            highest.
     """
 
     size: int | None = Field(None, ge=14, le=4096)
     layers: tuple[Layer, ...] | None = Field(None, min_length=1)
     sigma: float = Field(1.5, ge=0, le=20)
-    top: float = Field(0.003, gt=0, le=1)
+    top: float = Field(0.003, ge=0, le=1)
 
 
 Options = TypeVar("Options", bound=PatchOptions)

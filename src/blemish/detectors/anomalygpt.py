@@ -8,63 +8,87 @@ Readings:
 - The map that the prompt learner sees is in [0, 1]: that of the decoder is; that of the memory bank
   is passed through the calibration of the normal parts, 0.5 at the operating point, so that maps of
   different parts can be compared and one adapter serves parts that it has never seen.
+  The published prompt learner saw few-shot maps as they are, and is shown them so.
+- Image score of the map: its maximum, as the published code has it.
 - Score: the probability of "Yes" among "Yes" and "No" as the answer's first word.
 - Where the answer and the map contradict each other, the verdict is "unsure": words never lower a
   finding of the map. Inside the map's band of doubt the answer decides.
-- Without a language model (the document's ablation) the map decides alone.
+- Without a language model (the document's ablation) the map decides alone; without a decoder there
+  is no map, from a memory bank neither, and the language model decides alone. What an adapter was
+  trained without is left out.
+- What was published projects the picture's feature in ImageBind's joint space, of length 1, by one
+  linear layer. ImageBind kept the towers of OpenCLIP's ViT-H/14, so that model's feature is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
-from blemish.calibration import Calibration, OperatingPoint
+from blemish.calibration import Calibration
+from blemish.conversation import Speaker
 from blemish.detectors import _adapter, _saved
+from blemish.detectors._anomalygpt_turn import arranged, embeddings
+from blemish.detectors._answer import Answer, fused
 from blemish.detectors._bank import BankDetector, BankOptions, Banks
-from blemish.detectors._maps import Judged, finite, inspect_all, working_map
+from blemish.detectors._chat_speaker import ChatSpeaker, spoken
+from blemish.detectors._clip import ensemble
+from blemish.detectors._dialogue import OwnSpeaker
+from blemish.detectors._maps import Judged, finite, image_score, inspect_all, working_map
+from blemish.errors import OptionError
 from blemish.prompts import anomalygpt as prompts
-from blemish.types import AnomalyMap, Encoder, Features, Image, Inspection, Sample, Usage, Verdict
+from blemish.prompts import contrast
+from blemish.types import (
+    AnomalyMap,
+    ChatModel,
+    Encoder,
+    Example,
+    Features,
+    Image,
+    Inspection,
+    Sample,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ANSWER = 48
 """Tokens up to which an answer is written."""
+CLASSES = 64
+"""Whose text features are kept."""
 
 
 class AnomalyGPTOptions(BankOptions):
-    """Options of `anomalygpt`; see `BankOptions`.
+    """Options of `anomalygpt`; see `BankOptions`. The default of `top` is 0, the map's maximum.
 
     Attributes:
         adapter: folder of what was trained; "" for the one that ships with blemish.
-        prompt_learner: show the language model the map (the document's ablation).
+        prompt_learner: show the language model base embeddings and map (this and the next two are
+            the document's ablations, table 4).
+        decoder: make a map, from normal parts too; without, the language model decides alone.
+        lora: change the language model's weights as the adapter says, where it says so.
+        four_bit: hold the language model's weights in 4 bits.
         description: tell it what a normal part of the class looks like, where that is known.
     """
 
     adapter: str = ""
     prompt_learner: bool = True
+    decoder: bool = True
+    lora: bool = True
+    four_bit: bool = False
     description: bool = True
+    top: float = Field(0.0, ge=0, le=1)
 
-
-@dataclass(frozen=True)
-class _Answer:
-    """What the language model said of one picture.
-
-    Attributes:
-        text: as written.
-        probability: of "Yes" among "Yes" and "No".
-        told: what it says.
-    """
-
-    text: str
-    probability: float
-    told: prompts.Told
+    def causal(self) -> dict[str, Any]:
+        """What `blemish.llms.causal.Causal` is built with, beside its name, device and dtype."""
+        folder = adapter_folder(self.adapter)
+        return {"four_bit": self.four_bit, "lora": _adapter.lora(folder, self.lora)}
 
 
 class AnomalyGPT(BankDetector[AnomalyGPTOptions]):
@@ -74,6 +98,8 @@ class AnomalyGPT(BankDetector[AnomalyGPTOptions]):
         encoder: gives patch tokens.
         language_model: a causal model that takes embeddings, `blemish.llms.causal.Causal`; None
             for the map alone.
+        speaker: a chat model that explains what was found, in place of the language model's answer;
+            verdict and score stay, but for "unsure" where its words contradict the finding.
         options: its own.
         seed: of the memory bank.
         memory: of a fitted detector.
@@ -82,6 +108,7 @@ class AnomalyGPT(BankDetector[AnomalyGPTOptions]):
     Raises:
         SavedError: the adapter is damaged.
         WeightsError: it belongs to another encoder or language model.
+        OptionError: neither map nor language model, or layers that the adapter does not go with.
     """
 
     name = "anomalygpt"
@@ -92,32 +119,117 @@ class AnomalyGPT(BankDetector[AnomalyGPTOptions]):
         *,
         encoder: Encoder,
         language_model: Any = None,
+        speaker: ChatModel | None = None,
         options: AnomalyGPTOptions,
         seed: int = 0,
         memory: Banks | None = None,
         calibration: Calibration | None = None,
     ) -> None:
-        self.language_model = language_model
+        self.language_model, self._chat = language_model, speaker
+        folder = adapter_folder(options.adapter)
+        found = _adapter.opened(folder)
+        self.adapter, self._learnt = found.config, found.modules
+        options = options.model_copy(update=dict.fromkeys(self.adapter.left_out, False))
         super().__init__(
             encoder=encoder, options=options, seed=seed, memory=memory, calibration=calibration
         )
-        folder = adapter_folder(options.adapter)
-        self.adapter, self._learnt = _adapter.read(folder)
         _adapter.check(self.adapter, folder, encoder, language_model, self.name)
+        if language_model is not None:
+            _adapter.check_lora(found, folder, options.lora, language_model)
+        self._check()
         self._read = tuple(sorted({*self._layers, *self.adapter.layers}))
-        tensors = (folder / _adapter.TENSORS).read_bytes()
+        self._texts = lru_cache(maxsize=CLASSES)(self._gathered)
         self.fingerprint = _saved.fingerprint(
-            self.fingerprint, prompts.version(), _saved.digest(tensors), self.fingerprints
+            self.fingerprint, prompts.version(), found.digest, self.fingerprints
         )
 
     @property
     def parts(self) -> dict[str, Any]:
         """The parts that were given, by name."""
-        model = {"language_model": self.language_model} if self.language_model else {}
-        return super().parts | model
+        models = {"language_model": self.language_model, "speaker": self._chat}
+        return super().parts | {name: model for name, model in models.items() if model}
+
+    @property
+    def _layers(self) -> tuple[int, ...]:
+        """Of the memory bank; what was published keeps the decoder's."""
+        own = self.adapter.layers if self.adapter.published else self.encoder.default_layers
+        return self.options.layers or own
+
+    def _check(self) -> None:
+        if self.language_model is None and not self.options.decoder:
+            raise OptionError(
+                "Neither decoder nor language model came, so nothing would decide. Name a language "
+                "model, or keep the decoder and take an adapter that has one."
+            )
+        last = max(self.adapter.layers)
+        if self.language_model and max(self._layers) > last and not self.adapter.joint:
+            raise OptionError(
+                f"The memory bank takes layers {self._layers}, and the class token of the last of "
+                f"all stands for the picture; the adapter knows that of layer {last}. Give layers "
+                f"up to {last}."
+            )
+
+    def fit(self, normals: Sequence[Sample], feedback: Sequence[Example] = ()) -> Self:
+        """See `EncoderDetector.fit`. Without a decoder there is nothing to learn."""
+        return super().fit(normals, feedback) if self.options.decoder else self
 
     def _see(self, images: Sequence[Image]) -> list[Features]:
         return finite(self.encoder.encode(images, layers=self._read, size=self._size))
+
+    def shown(
+        self, images: Sequence[Image], seen: Sequence[Features], maps: Sequence[AnomalyMap]
+    ) -> list[Tensor]:
+        """(1 + n, W) for each view: what the language model is shown of it; see the options.
+
+        Args:
+            images: N views.
+            seen: the same, encoded as `_see` does.
+            maps: their raw maps, of any sizes; none without a decoder.
+        """
+        import torch
+
+        encoder: Any = self.encoder
+        pictures = (
+            np.asarray(encoder.embed(images), np.float32)
+            if self.adapter.joint
+            else np.stack([features.class_token for features in seen])
+        )
+        if (point := self._point()) and not self.adapter.published:
+            maps = [point.score(m) for m in maps]
+        with torch.inference_mode():
+            rows = embeddings(self._learnt, self.language_model, pictures, maps)
+        return rows if self.options.prompt_learner else [row[:1] for row in rows]
+
+    def speaker(self) -> Speaker:
+        """Who talks about this detector's inspections: its language model, or the chat model.
+
+        Raises:
+            OptionError: it has neither.
+        """
+        if self._chat is not None:
+            return ChatSpeaker(self._chat)
+        if self.language_model is None:
+            raise OptionError(
+                f"This {self.name} has no language model to talk with. Name one, or let a chat "
+                "model speak: blemish.speaker('openai:gpt-5'), on the command line --llm."
+            )
+        # The compact adapter is trained on single turns, what was published on dialogues too.
+        return OwnSpeaker(
+            self.name,
+            self.language_model,
+            self._shown_of,
+            described=self.options.description,
+            history=self.adapter.published,
+        )
+
+    def _shown_of(self, sample: Sample, inspection: Inspection) -> Tensor:
+        """What the language model was shown for an inspection; see `shown`."""
+        judge = self
+        if sample.references:
+            judge = self.fit([r for r in sample.references if isinstance(r, Sample)])
+        view = _oddest(inspection)
+        images = [sample.images[view]]
+        return judge.shown(images, judge._see(images), inspection.maps[view : view + 1])[0]
 
     def _predict(self, samples: Sequence[Sample]) -> list[Inspection]:
         if not samples:
@@ -128,59 +240,67 @@ class AnomalyGPT(BankDetector[AnomalyGPTOptions]):
             seen.extend(self._see(images))
             return seen
 
-        point = self._point()
+        point = self._point() if self.options.decoder else None
         found = inspect_all(samples, see=see, judge=self._judge, point=point)
-        if self.language_model is None or point is None:
-            return found
-        return self._answered(samples, found, seen, point)
+        if self.language_model is not None:
+            found = self._answered(samples, found, seen)
+        return found if self._chat is None else spoken(self._chat, samples, found)
 
     def _judge(self, sample: Sample, seen: list[Features]) -> Judged:
+        if not self.options.decoder:
+            return Judged([], 0.0, {})
         if self._memory is not None:
             return super()._judge(sample, seen)
-        maps = [self._map(view) for view in seen]
-        return Judged(maps, max(float(m.max()) for m in maps), {})
+        maps = [self._decoded(view, sample.class_name) for view in seen]
+        return Judged(maps, image_score(maps, self.options.top), {})
 
-    def _map(self, features: Features, without: int | None = None) -> AnomalyMap:
-        if self._memory is not None:
-            return super()._map(features, without)
+    def _decoded(self, features: Features, class_name: str) -> AnomalyMap:
+        """Equation 1 for one view, at the working scale."""
         import torch
 
         tokens = [torch.from_numpy(features.patches[k])[None] for k in self.adapter.layers]
         with torch.inference_mode():
-            decoded = self._learnt["decoder"](tokens)[0].numpy()
+            decoded = self._learnt["decoder"](tokens, self._texts(class_name))[0].numpy()
         return working_map([np.asarray(decoded, np.float32)], self.options.sigma)
 
+    def _gathered(self, class_name: str) -> Tensor | None:
+        """(2, text): text features of a class; None where the decoder learnt its own."""
+        import torch
+
+        if self.adapter.learned_texts:
+            return None
+        encoder: Any = self.encoder
+        return torch.from_numpy(ensemble(encoder, contrast.winclip(class_name)))
+
     def _answered(
-        self,
-        samples: Sequence[Sample],
-        found: Sequence[Inspection],
-        seen: Sequence[Features],
-        point: OperatingPoint,
+        self, samples: Sequence[Sample], found: Sequence[Inspection], seen: Sequence[Features]
     ) -> list[Inspection]:
         """Inspections with what the language model says; of several views, of the oddest."""
-        tokens, maps, start = [], [], 0
-        for inspection in found:
-            view = int(np.argmax([m.max() for m in inspection.maps]))
-            tokens.append(seen[start + view].class_token)
-            maps.append(point.score(inspection.maps[view]))
-            start += len(inspection.maps)
+        images, features, start = [], [], 0
+        maps: list[AnomalyMap] = []
+        for sample, inspection in zip(samples, found, strict=True):
+            view = _oddest(inspection)
+            images.append(sample.images[view])
+            features.append(seen[start + view])
+            maps += inspection.maps[view : view + 1]
+            start += len(sample.images)
         described = [
             prompts.description(s.class_name) if self.options.description else "" for s in samples
         ]
-        answers = self._ask(np.stack(tokens), maps, described)
+        answers = self._ask(self.shown(images, features, maps), described)
+        if not self.options.decoder:
+            found = [
+                replace(f, raw_score=a.probability, explanation=f"The answer: {a.text}")
+                for f, a in zip(found, answers, strict=True)
+            ]
         return [fused(f, answer) for f, answer in zip(found, answers, strict=True)]
 
-    def _ask(
-        self, tokens: NDArray[np.float32], maps: Sequence[Any], described: Sequence[str]
-    ) -> list[_Answer]:
+    def _ask(self, rows: Sequence[Tensor], described: Sequence[str]) -> list[Answer]:
         import torch
 
         question = prompts.questions()[0]
+        slots = [prompts.prompt(question, words) for words in described]
         with torch.inference_mode():
-            rows = embeddings(self._learnt, self.language_model, tokens, maps)
-            if not self.options.prompt_learner:
-                rows = [row[:1] for row in rows]
-            slots = [prompts.prompt(question, words) for words in described]
             said = self.language_model.generate(
                 [arranged(self.language_model, r, s) for r, s in zip(rows, slots, strict=True)],
                 prefix=slots[0].before,
@@ -190,7 +310,7 @@ class AnomalyGPT(BankDetector[AnomalyGPTOptions]):
             )
         yes, no = prompts.DECIDING
         return [
-            _Answer(
+            Answer(
                 one.text,
                 one.first[yes] / max(one.first[yes] + one.first[no], 1e-12),
                 prompts.read(one.text, ended=one.ended),
@@ -199,79 +319,13 @@ class AnomalyGPT(BankDetector[AnomalyGPTOptions]):
         ]
 
 
+def _oddest(inspection: Inspection) -> int:
+    """The view that the language model is shown."""
+    return int(np.argmax([m.max() for m in inspection.maps])) if inspection.maps else 0
+
+
 def adapter_folder(named: str) -> Path:
     """Where an adapter lies; "" for the one that ships."""
     if named:
         return Path(named).expanduser()
     return Path(__file__).parent / "adapters" / "anomalygpt"
-
-
-def embeddings(
-    learnt: Mapping[str, Any],
-    language_model: Any,
-    class_tokens: NDArray[np.float32],
-    maps: Sequence[NDArray[np.float32]],
-) -> list[Tensor]:
-    """(1 + n, W) for each picture: E_img, then E_prompt.
-
-    Args:
-        learnt: the adapter's modules.
-        language_model: reads them.
-        class_tokens: (N, C) float32.
-        maps: (H, W) float32 in [0, 1] each, of any sizes.
-    """
-    import torch
-
-    learner = learnt["prompt_learner"]
-    sized = torch.from_numpy(np.stack([squared(m, learner.side) for m in maps]))
-    images = learnt["image"](torch.from_numpy(class_tokens))
-    rows = torch.cat([images[:, None], learner(sized)], 1)
-    return list(rows.to(language_model.device))
-
-
-def squared(scores: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """A map at the prompt learner's size: bilinear, the mean over an area where it shrinks."""
-    import cv2
-
-    how = cv2.INTER_AREA if side * side < scores.size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(scores, (side, side), interpolation=how), np.float32)
-
-
-def arranged(language_model: Any, rows: Tensor, slots: prompts.Slots) -> Tensor:
-    """(T, W): a turn after its prefix, section 3.3: E_img, text, E_prompt, text."""
-    import torch
-
-    texts = [language_model.embed(text).to(rows) for text in (slots.between, slots.after)]
-    return torch.cat([rows[:1], texts[0], rows[1:], texts[1]])
-
-
-def fused(found: Inspection, answer: _Answer) -> Inspection:
-    """An inspection of the map with the language model's answer; see the top of the file."""
-    says = {"yes": "anomalous", "no": "normal"}.get(answer.told.verdict)
-    places = {region.position for region in found.regions}
-    evidence = {
-        **found.evidence,
-        "answer": answer.text,
-        "map": {"verdict": found.verdict, "score": found.score},
-        "answer_names": list(answer.told.places),
-        "map_marks": sorted(places),
-        "places_agree": bool(places & set(answer.told.places)),
-    }
-    spoken = replace(
-        found,
-        decided_by="language model",
-        score=answer.probability,
-        evidence=evidence,
-        usage=found.usage + Usage(1),
-    )
-    if says is None:
-        return replace(spoken, verdict="unsure", reason="unparsed")
-    if found.verdict not in ("unsure", says):
-        words = (
-            f"The answer and the map contradict each other. The answer: {answer.text} The map: "
-            f"{found.explanation}"
-        )
-        return replace(spoken, verdict="unsure", reason="contradicted", explanation=words)
-    verdict: Verdict = "anomalous" if says == "anomalous" else "normal"
-    regions = found.regions if verdict == "anomalous" else ()
-    return replace(spoken, verdict=verdict, reason="", regions=regions, explanation=answer.text)

@@ -78,7 +78,7 @@ def load(name: str | Path, device: str, dtype: str) -> Checkpoint:
 
 def _find(name: str | Path) -> tuple[str, Path]:
     """Name, and folder or file, of a checkpoint; fetched from the hub where that is allowed."""
-    known = [row.name for row in weights.checkpoints()]
+    known = [row.name for row in weights.checkpoints() if row.kind == weights.CLIP.what]
     if str(name) in known:
         return str(name), weights.pull(str(name))
     path = Path(name).expanduser()

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blemish import weights
 from blemish.errors import MissingExtraError, OptionError, WeightsError
+from blemish.llms import _bars
 from blemish.llms.local import DTYPES
-
-_PARTS = ("*.json", "*.jinja", "*.txt", "*.model")
-_KIND = weights.Kind("language model", (*_PARTS, "model*.safetensors"))
-_OLD = weights.Kind("language model", (*_PARTS, "pytorch_model*.bin"))
-"""Vicuna's format: a pickle, of which `transformers` reads nothing but tensors."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ def load(name_or_folder: str | Path, device: str, dtype: str, four_bit: bool) ->
     options = _four_bit(device) if four_bit else {}
     folder, name, revision = _find(name_or_folder)
     try:
-        with _quiet():
+        with _bars.hidden():
             model, tokenizer = _load(folder, dtype, options)
         if not four_bit:
             model = model.to(device)
@@ -76,9 +70,11 @@ def _find(name_or_folder: str | Path) -> tuple[Path, str, str]:
     rows = {row.name: row for row in weights.table()}
     if name in rows:
         return weights.folder(name), name, rows[name].sha256
-    folder = weights.repository(name, _KIND)
-    if not any(folder.glob("model*.safetensors")):
-        folder = weights.repository(name, _OLD)
+    if name in {row.name for row in weights.checkpoints()}:
+        folder = weights.pull(name)
+        kept = folder.parent.name == "snapshots"  # the hub's, named after the commit
+        return folder, name, folder.name if kept else weights.digest_folder(folder)
+    folder = weights.repository(name, weights.CAUSAL)
     return folder, name, folder.name
 
 
@@ -96,8 +92,8 @@ def _load(folder: Path, dtype: str, options: dict[str, Any]) -> tuple[Any, Any]:
 
 def _four_bit(device: str) -> dict[str, Any]:
     try:
-        import accelerate  # type: ignore[import-not-found]  # noqa: F401
-        import bitsandbytes  # type: ignore[import-not-found]  # noqa: F401
+        import accelerate  # noqa: F401
+        import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             f"A language model in 4 bits needs {error.name}, which is not installed. Install it "
@@ -111,18 +107,3 @@ def _four_bit(device: str) -> dict[str, Any]:
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
     )
     return {"quantization_config": config, "device_map": {"": device}}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No bar of transformers': blemish shows one where something takes its time."""
-    from transformers.utils import logging
-
-    bars: Any = logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()

@@ -38,11 +38,17 @@ class Steps:
         begin: Sequence[int],
         tokens: Callable[[str], list[int]],
     ) -> None:
-        self._model, self._name, self._window = model, name, window
+        self._model, self._name, self._window, self._learns = model, name, window, False
         self._begin, self._tokens = begin, tokens
         self.embed = model.get_input_embeddings()
         self._width = int(self.embed.weight.shape[1])
         self._prefix = lru_cache(maxsize=_PREFIXES)(self._read)
+
+    def learning(self, model: Any) -> Steps:
+        """The same with a model that learns, so that no prefix can be kept ready."""
+        own = Steps(model, self._name, self._window, self._begin, self._tokens)
+        own._learns = True
+        return own
 
     def run(
         self,
@@ -67,9 +73,15 @@ class Steps:
             ChatError: prompts too long for the window, or not-a-number in the logits.
         """
         import torch
+        from transformers import DynamicCache
 
         rows = [self.checked(prompt) for prompt in prompts]
-        cache, kept = self._prefix(prefix)
+        if self._learns:
+            before = self.embed(self.ids([*self._begin, *self._tokens(prefix)]))
+            rows = [torch.cat([before, row]) for row in rows]
+            cache, kept = DynamicCache(config=self._model.config), 0
+        else:
+            cache, kept = self._prefix(prefix)
         self._fits(kept + max(len(row) for row in rows), most)
         cache = copy.deepcopy(cache)
         cache.batch_repeat_interleave(len(rows))

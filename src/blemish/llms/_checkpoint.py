@@ -1,13 +1,19 @@
-"""Brings an image-text-to-text checkpoint of `transformers` from a folder or the hub."""
+"""Brings an image-text-to-text checkpoint of `transformers` from a folder or the hub.
+
+A folder may hold no model but what one has learnt, by LoRA; then its base model is brought too.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blemish import weights
 from blemish.errors import WeightsError
+from blemish.llms import _bars
+from blemish.llms import _lora as lora
 
 _KIND = weights.Kind(
     "vision-language model", ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
@@ -22,7 +28,8 @@ class Checkpoint:
     Attributes:
         model: of `AutoModelForImageTextToText`, in evaluation mode on its device.
         processor: turns text and pictures into the model's inputs; pads on the left.
-        revision: the hub's commit, or the sha256 of a folder's files; 16 digits.
+        revision: the hub's commit, or the sha256 of a folder's files; 16 digits. Of an adapter
+            its base model's, "+" and its own.
     """
 
     model: Any
@@ -45,10 +52,14 @@ def load(name_or_folder: str | Path, device: str, dtype: str) -> Checkpoint:
     on_disk = folder.is_dir()
     if not on_disk:
         folder = weights.repository(str(name_or_folder), _KIND)
+    revision = (weights.digest_folder(folder) if on_disk else folder.name)[:16]
+    if (folder / lora.CONFIG).is_file() and not (folder / "config.json").is_file():
+        return _adapted(folder, revision, device, dtype)
     try:
         processor = _processor(folder)
         _prepare(processor, name_or_folder)
-        model = _model(folder, device, dtype)
+        with _bars.hidden():
+            model = _model(folder, device, dtype)
     except WeightsError:
         raise
     # Transformers raises nearly every kind of error about a folder it cannot use.
@@ -58,8 +69,29 @@ def load(name_or_folder: str | Path, device: str, dtype: str) -> Checkpoint:
             f"{weights.reason(error)} Expected a folder of transformers' image-text-to-text format "
             "(config.json, *.safetensors, a tokenizer, a processor, a chat template)."
         ) from error
-    revision = weights.digest_folder(folder) if on_disk else folder.name
-    return Checkpoint(model, processor, revision[:16])
+    return Checkpoint(model, processor, revision)
+
+
+def _adapted(folder: Path, revision: str, device: str, dtype: str) -> Checkpoint:
+    """The base model of an adapter, with the changes to its weights."""
+    config = folder / lora.CONFIG
+    try:
+        base = str(json.loads(config.read_text("utf-8"))["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{config} does not say in base_model_name_or_path which model the adapter changes "
+            f"({type(error).__name__}: {error}). Restore it from a copy."
+        ) from error
+    try:
+        below = load(base, device, dtype)
+    except WeightsError as error:
+        raise WeightsError(
+            f"{folder} is an adapter: it changes the weights of the model {base}, which cannot be "
+            f"used. {error} If that model is elsewhere now, correct base_model_name_or_path in "
+            f"{config}."
+        ) from error
+    lora.add(below.model, folder)
+    return Checkpoint(below.model, below.processor, f"{below.revision}+{revision}")
 
 
 def _processor(folder: Path) -> Any:
@@ -108,6 +140,11 @@ def _without_video(folder: Path) -> Any:
 
 
 def _prepare(processor: Any, name: str | Path) -> None:
+    if not hasattr(processor, "image_processor"):
+        raise WeightsError(
+            f"The vision-language model {name} has nothing that reads pictures; a model of words "
+            "only cannot be used. Take an image-text-to-text model, such as SmolVLM or Qwen2-VL."
+        )
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None or not getattr(processor, "chat_template", None):
         missing = "chat template" if tokenizer else "tokenizer"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from blemish.errors import ChatError
 from blemish.types import Message, Token
+
+IGNORED = -100
+"""The label of what is no part of an answer; `transformers` learns nothing from it."""
 
 
 def prepare(processor: Any, conversations: Sequence[Sequence[Message]], name: str) -> Any:
@@ -24,25 +28,97 @@ def prepare(processor: Any, conversations: Sequence[Sequence[Message]], name: st
     Raises:
         ChatError: the chat template or the processor refuses a conversation.
     """
-    control = _control_tokens(processor)
+    with _refused(name):
+        texts = _texts(processor, conversations, asked=True)
+        return _encoded(processor, texts, conversations)
+
+
+def taught(
+    processor: Any,
+    conversations: Sequence[Sequence[Message]],
+    answers: Sequence[str],
+    name: str,
+) -> Any:
+    """Put conversations that hold equally many pictures, and their answers, into one batch.
+
+    An answer stands as the chat template writes it, where that goes on from the question as it
+    is asked; and has the token that ends it in any case.
+
+    Args:
+        processor: the checkpoint's.
+        conversations: N of them.
+        answers: what is to be said after each.
+        name: of the model, for the message.
+
+    Returns:
+        As `prepare`, padded on the right; and "labels" (N, T) int64, the answers' tokens, and -100
+        where there is none.
+
+    Raises:
+        ChatError: the chat template or the processor refuses a conversation.
+    """
+    with _refused(name):
+        tokenizer = processor.tokenizer
+        ended = [
+            [*some, Message("assistant", answer.strip())]
+            for some, answer in zip(conversations, answers, strict=True)
+        ]
+        questions = _texts(processor, conversations, asked=True)
+        texts = _texts(processor, ended, asked=False)
+        for row, (question, answer) in enumerate(zip(questions, answers, strict=True)):
+            same = texts[row].startswith(question)
+            said = texts[row].removeprefix(question).rstrip() if same else answer.strip()
+            end = tokenizer.eos_token if said.strip() == answer.strip() else ""
+            texts[row] = question + said + end
+        inputs = _encoded(processor, texts, conversations, padding_side="right")
+        labels = inputs["input_ids"].new_full(inputs["input_ids"].shape, IGNORED)
+        lengths = [[len(ids) for ids in tokenizer(t).input_ids] for t in (questions, texts)]
+        for row, (before, whole) in enumerate(zip(*lengths, strict=True)):
+            end = int(inputs["attention_mask"][row].sum())
+            answered = slice(end - (whole - before), end)
+            labels[row, answered] = inputs["input_ids"][row, answered]
+        inputs["labels"] = labels
+        return inputs
+
+
+@contextmanager
+def _refused(name: str) -> Iterator[None]:
     try:
-        turns = [[_turn(message, control) for message in some] for some in conversations]
-        texts = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        images = [[i for message in some for i in message.images] for some in conversations]
-        begin = processor.tokenizer.bos_token
-        return processor(
-            text=texts,
-            images=images if images[0] else None,
-            padding=True,
-            return_tensors="pt",
-            # A template that writes the first token must not get it twice.
-            add_special_tokens=not (begin and texts[0].startswith(begin)),
-        )
+        yield
     # Each chat template and processor complains in its own way.
     except Exception as error:
         raise ChatError(
             f"{name} cannot take this conversation: {type(error).__name__}: {error}"
         ) from error
+
+
+def _texts(processor: Any, conversations: Sequence[Sequence[Message]], *, asked: bool) -> list[str]:
+    """Conversations as the chat template writes them; where `asked`, up to the next answer."""
+    control = _control_tokens(processor)
+    turns = [[_turn(message, control) for message in some] for some in conversations]
+    texts: list[str] = processor.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=asked
+    )
+    return texts
+
+
+def _encoded(
+    processor: Any,
+    texts: Sequence[str],
+    conversations: Sequence[Sequence[Message]],
+    **options: Any,
+) -> Any:
+    images = [[i for message in some for i in message.images] for some in conversations]
+    begin = processor.tokenizer.bos_token
+    return processor(
+        text=list(texts),
+        images=images if images[0] else None,
+        padding=True,
+        return_tensors="pt",
+        # A template that writes the first token must not get it twice.
+        add_special_tokens=not (begin and texts[0].startswith(begin)),
+        **options,
+    )
 
 
 def spoken(

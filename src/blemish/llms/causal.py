@@ -1,11 +1,13 @@
 """A causal language model that reads embeddings: words, and what is no word, in one prompt.
 
 AnomalyGPT (2308.15366, section 3) shows its language model pictures and maps as embeddings among
-those of the words. The model itself is never changed.
+those of the words. The model itself is not trained, but for LoRA in the document's ablation.
 """
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from blemish.errors import OptionError
+from blemish.llms import _lora
 from blemish.llms._causal_model import load
 from blemish.llms._causal_steps import Steps
 from blemish.llms._causal_words import Words, first_tokens
@@ -26,6 +29,10 @@ _WINDOW = 2048
 """Of a model that states none, such as one without position embeddings."""
 _IGNORED = -100
 """What torch's cross-entropy leaves out."""
+_RANK = _ALPHA = 32
+"""Of LoRA, as PandaGPT has them (2305.16355)."""
+_ATTENTION = re.compile(r"attn|attention")
+"""In the path of a part of a model, for the projections of its attention."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Causal:
         device: "cpu" or another torch device, such as "cuda".
         dtype: "float32", "float16", "bfloat16", or "auto", the checkpoint's own.
         four_bit: hold the weights of linear layers in 4 bits, by bitsandbytes.
+        lora: folder of changes to its weights, in peft's format.
 
     Attributes:
         name: of the model.
@@ -73,11 +81,13 @@ class Causal:
         spread: standard deviation of all values of its token embeddings; what stands among them
             should be of that size.
         device: as given.
+        lora: digest of the changes to its weights; "" for none.
+        changes: those that learn; see `learning`.
 
     Raises:
         OptionError: there is no such dtype.
         MissingExtraError: 4 bits need bitsandbytes, which is not installed.
-        WeightsError: the model is not there or cannot be used.
+        WeightsError: the model or the LoRA is not there or cannot be used.
     """
 
     def __init__(
@@ -87,13 +97,16 @@ class Causal:
         device: str = "cpu",
         dtype: str = "float32",
         four_bit: bool = False,
+        lora: str | Path | None = None,
     ) -> None:
         loaded = load(name_or_folder, device, dtype, four_bit)
         model, self._tokenizer = loaded.model, loaded.tokenizer
+        self.lora = "" if lora is None else _lora.add(model, Path(lora))
         table = model.get_input_embeddings().weight
         self.name = loaded.name
         self.device = device
         kind = model.device.type + (":4-bit" if four_bit else "")
+        kind += f":lora-{self.lora[:16]}" if self.lora else ""
         self.fingerprint = f"causal:{self.name}:{loaded.revision}:{model.dtype}:{kind}"
         self.width = int(table.shape[1])
         config = model.config.get_text_config()
@@ -105,8 +118,40 @@ class Causal:
         start = self._tokenizer.bos_token_id
         begins = start is not None and self._tokenizer("a").input_ids[:1] == [start]
         begin = [start] if begins else []
+        self._model = model
+        self.changes: _lora.Changes | None = None
         self._steps = Steps(model, self.name, self.window, begin, self.tokens)
         self._first = lru_cache(maxsize=_WORDS)(lambda words: first_tokens(self._tokenizer, words))
+
+    def learning(self, seed: int = 0) -> Causal:
+        """The same model with changes to its weights that learn; this one stays as it is.
+
+        They are those of LoRA, rank 32, alpha 32, on the projections of its attention. The weights
+        themselves are in memory once.
+
+        Args:
+            seed: of the changes' first values.
+
+        Raises:
+            MissingExtraError: peft is not installed.
+            OptionError: it has no such layers, or changes already.
+        """
+        import torch
+
+        held = (*self._model.parameters(), *self._model.buffers())
+        model = copy.deepcopy(self._model, {id(tensor): tensor for tensor in held})
+        layers = [
+            path
+            for path, layer in model.named_modules()
+            if isinstance(layer, torch.nn.Linear) and _ATTENTION.search(path.rpartition(".")[0])
+        ]
+        if not layers or self.lora:
+            why = "has a LoRA already" if self.lora else "has no linear layers in its attention"
+            raise OptionError(f"{self.name} {why}, so it cannot learn by LoRA; take another model.")
+        own = copy.copy(self)
+        own.changes = _lora.Changes(model, layers, rank=_RANK, alpha=_ALPHA, seed=seed)
+        own._model, own._steps = model, self._steps.learning(model)
+        return own
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, without any that mark its beginning or end."""
@@ -204,7 +249,7 @@ class Causal:
             prefix: text before each of them.
 
         Returns:
-            (), float32. Gradients reach the prompts; the model has none.
+            (), float32. Gradients reach the prompts, and the changes that learn.
 
         Raises:
             OptionError: no prompt, another number of answers, or a prompt of another width.

@@ -139,13 +139,16 @@ def questions(about: str = "presence") -> tuple[str, ...]:
 
 
 def answer(
-    mask: Mask | Marked, rng: np.random.Generator, about: str = "presence", kind: str = ""
+    mask: Mask | Marked,
+    rng: np.random.Generator | None = None,
+    about: str = "presence",
+    kind: str = "",
 ) -> str:
     """An answer that is true of a mask, in one of its wordings.
 
     Args:
         mask: (H, W) bool, True where anomalous; or what `marked` found in it.
-        rng: draws the wording.
+        rng: draws the wording; None takes the first.
         about: one of TOPICS except "object".
         kind: of the anomaly, such as "scratch" or a data set's "bent_wire"; "" where unknown.
 
@@ -269,8 +272,8 @@ def _kind(kind: str) -> str:
     return str(words["words"].get(name.lower(), name))
 
 
-def _drawn(wordings: Sequence[str], rng: np.random.Generator) -> str:
-    return wordings[int(rng.integers(len(wordings)))]
+def _drawn(wordings: Sequence[str], rng: np.random.Generator | None) -> str:
+    return wordings[int(rng.integers(len(wordings))) if rng else 0]
 
 
 def _asked(question: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from blemish import build
 from blemish.synthesis import nsa
 from blemish.synthesis.procedural import DEFECTS, KINDS, make_part
-from blemish.types import Encoder, Example, Sample
+from blemish.types import Encoder, Example, Features, Image, Sample
 
 SIDE = 112
 """Side in pixels of the kept maps and masks."""
 PARTS = (4, 4, 4)
 """Good parts, parts with a procedural defect, and parts with one by NSA, of each line."""
 SHOTS = (1, 2, 4, 8)
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +109,16 @@ def _line(
     shots = int(random.choice(SHOTS))
     references = [make_part(kind, start + i).sample for i in range(shots)]
     examples = list(_parts(kind, start + shots, references, random))
-    detector = build.load("patch-memory", encoder=encoder, seed=seed).fit(references)
     samples = [example.sample for example in examples]
-    found = detector.predict(samples)
-    scores = [detector.calibration.score(f.anomaly_map) for f in found]
-    features = encoder.encode([s.image for s in samples], layers=layers, size=encoder.default_size)
+    images = [sample.image for sample in samples]
+    features = [
+        Features(f.class_token, {k: _rounded(f.patches[k]) for k in layers})
+        for f in encoder.encode(images, layers=layers, size=encoder.default_size)
+    ]
+    # AnomalyGPT's own memory bank and image score, before there is an adapter to build it with.
+    known = _Known(encoder, dict(zip(map(id, images), features, strict=True)))
+    detector = build.load("patch-memory", encoder=known, seed=seed, top=0.0).fit(references)
+    scores = [detector.calibration.score(f.anomaly_map) for f in detector.predict(samples)]
     return {
         "class_tokens": np.stack([f.class_token for f in features]),
         **{
@@ -125,6 +130,22 @@ def _line(
         "names": np.array([s.class_name for s in samples]),
         "kinds": np.array([e.kind for e in examples]),
     }
+
+
+class _Known:
+    """An encoder that gives known pictures what it gave before; see `blemish.types.Encoder`."""
+
+    def __init__(self, encoder: Encoder, features: Mapping[int, Features]) -> None:
+        self._encoder, self._features = encoder, features
+        self.name, self.fingerprint = encoder.name, encoder.fingerprint
+        self.default_layers, self.default_size = encoder.default_layers, encoder.default_size
+
+    def encode(
+        self, images: Sequence[Image], *, layers: Sequence[int], size: int
+    ) -> list[Features]:
+        if all(id(image) in self._features for image in images):
+            return [self._features[id(image)] for image in images]
+        return self._encoder.encode(images, layers=layers, size=size)
 
 
 def _parts(
@@ -146,6 +167,11 @@ def _parts(
 def _mask(example: Example) -> NDArray[np.bool_]:
     shape = example.sample.image.shape[:2]
     return np.zeros(shape, np.bool_) if example.mask is None else example.mask
+
+
+def _rounded(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As they are kept, so that the maps are those of the tokens that the decoder learns from."""
+    return tokens.astype(np.float16).astype(np.float32)
 
 
 def _sized(array: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -60,6 +60,7 @@ def train(
     folder: Path,
     on_step: Callable[[Step], None] | None = None,
     about: Mapping[str, str] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Train a model, or go on where a folder's checkpoint stands.
 
@@ -77,9 +78,10 @@ def train(
         on_step: called after each step, in the first process, with its line of the log.
         about: what else decides the weights, such as the data and the frozen models' fingerprints:
             a checkpoint with others is refused.
+        stop: asked after each step whether to stop in order, as after `settings.minutes`.
 
     Returns:
-        The checkpoint: at `settings.steps`, or where `settings.minutes` ended; its `step` says.
+        The checkpoint: at `settings.steps`, or where it stopped in order; its `step` says.
 
     Raises:
         SavedError: the folder's checkpoint is damaged, or of another training.
@@ -95,7 +97,7 @@ def train(
     run = _Run(model, batches, settings, folder, _optimizer(learning, settings), here, identity)
     held = opened(folder) if here.index == 0 else contextlib.nullcontext()
     with held, _repeatable():
-        run.go_on(end, on_step)
+        run.go_on(lambda: stop() or time.monotonic() >= end, on_step)
     return folder / checkpoint.FILE
 
 
@@ -111,15 +113,15 @@ class _Run:
     here: Processes
     identity: Identity
 
-    def go_on(self, end: float, on_step: Callable[[Step], None] | None) -> None:
-        """Take steps until all are done, or the clock has passed `end`."""
+    def go_on(self, stop: Callable[[], bool], on_step: Callable[[Step], None] | None) -> None:
+        """Take steps until all are done, or `stop` says so."""
         done = self._resumed()
         self.here.share(self._learning)
         log = Log(self.folder, done) if self.here.index == 0 else None
         for step in range(done, self.settings.steps):
             row = self._step(step)
-            late = self.here.any(time.monotonic() >= end, self._learning[0].device)
-            last = late or step + 1 == self.settings.steps
+            stopped = self.here.any(stop(), self._learning[0].device)
+            last = stopped or step + 1 == self.settings.steps
             if log is not None:
                 log.add(row)
                 if last or (step + 1) % self.settings.every == 0:

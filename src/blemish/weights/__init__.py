@@ -24,7 +24,7 @@ from blemish.settings import settings
 from blemish.weights._convert import CONVERSIONS
 from blemish.weights._folders import digest_folder, kept_folder
 from blemish.weights._gguf import FOLDERS
-from blemish.weights._hub import CLIP, CheckpointRow, Kind, repository
+from blemish.weights._hub import CAUSAL, CLIP, KINDS, CheckpointRow, Kind, repository
 from blemish.weights._sources import (
     Attempt,
     Progress,
@@ -41,7 +41,7 @@ from blemish.weights._sources import (
 )
 
 __all__ = ["Progress", "State", "WeightsRow", "pull", "row", "table", "tensors", "verify", "wheel"]
-__all__ += ["CLIP", "CheckpointRow", "Kind", "checkpoints", "reason", "repository"]
+__all__ += ["CAUSAL", "CLIP", "CheckpointRow", "Kind", "checkpoints", "reason", "repository"]
 __all__ += ["digest_folder", "folder"]
 
 State = Literal["ok", "not here", "damaged", "unchecked"]
@@ -88,7 +88,7 @@ def table() -> tuple[WeightsRow, ...]:
 
 
 def checkpoints() -> tuple[CheckpointRow, ...]:
-    """The CLIP checkpoints that have a name; their checksums are not known."""
+    """The checkpoints of the hub that have a name; their checksums are not known."""
     return tuple(_read_table(_TABLE)[2].values())
 
 
@@ -123,7 +123,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     """
     named = _read_table(_TABLE)[2].get(name)
     if named is not None:
-        return named.in_folder() or repository(named.repository, CLIP, name)
+        return named.in_folder() or repository(named.repository, KINDS[named.kind], name)
     entry = row(name)
     attempts: list[Attempt] = []
     cures: list[str] = []

@@ -7,6 +7,7 @@ by the fingerprint of the model.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,9 @@ class Kind:
     Attributes:
         what: such a checkpoint, for messages.
         files: patterns of those that are all fetched.
-        one_of: names of files of weights, best first. Only the first that a repository has is
-            fetched, because some have the same weights several times; gigabytes each.
+        one_of: names or patterns of files of weights, best first. Only the first that a
+            repository has is fetched, because some have the same weights several times; gigabytes
+            each.
     """
 
     what: str
@@ -40,11 +42,18 @@ CLIP = Kind(
         *("model.safetensors", "pytorch_model.bin"),
     ),
 )
+CAUSAL = Kind(
+    "language model",
+    ("*.json", "*.jinja", "*.txt", "*.model"),
+    ("model*.safetensors", "pytorch_model*.bin"),
+)
+"""The second is Vicuna's format: a pickle, of which `transformers` reads nothing but tensors."""
+KINDS = {kind.what: kind for kind in (CLIP, CAUSAL)}
 
 
 @dataclass(frozen=True)
 class CheckpointRow:
-    """A CLIP checkpoint that has a name here.
+    """A checkpoint that has a name here.
 
     Attributes:
         name: what `pull` takes.
@@ -52,6 +61,7 @@ class CheckpointRow:
         licence: under which its publisher gives it.
         repository: on the hub.
         files: names of its publisher's own files, which will do in its place.
+        kind: of KINDS.
     """
 
     name: str
@@ -59,6 +69,7 @@ class CheckpointRow:
     licence: str
     repository: str
     files: tuple[str, ...] = ()
+    kind: str = CLIP.what
 
     def in_folder(self) -> Path | None:
         """Where it lies in the folder that BLEMISH_WEIGHTS names: a folder or a file."""
@@ -69,7 +80,7 @@ class CheckpointRow:
 
     def here(self) -> Path | None:
         """Where it lies on this machine; no network is asked."""
-        return self.in_folder() or _in_cache(self.repository, CLIP)
+        return self.in_folder() or _in_cache(self.repository, KINDS[self.kind])
 
 
 def repository(name: str, kind: Kind, known_as: str = "") -> Path:
@@ -96,7 +107,7 @@ def repository(name: str, kind: Kind, known_as: str = "") -> Path:
         if kind.one_of and not offline:
             # Asked once, where the client's own list of files keeps on asking a dead network.
             there = [file.rfilename for file in model_info(name).siblings or ()]
-            wanted += [file for file in kind.one_of if file in there][:1]
+            wanted += [one for one in kind.one_of if fnmatch.filter(there, one)][:1]
         folder = snapshot_download(
             name, local_files_only=offline, allow_patterns=wanted, ignore_patterns="*/*"
         )
@@ -132,8 +143,9 @@ def _in_cache(name: str, kind: Kind) -> Path | None:
 
     # It raises ValueError for a name that no repository can have.
     with contextlib.suppress(ValueError):
-        for file in kind.one_of:
+        for file in ("config.json", *kind.one_of):
             found = try_to_load_from_cache(name, file)
-            if isinstance(found, str):
-                return Path(found).parent
+            folder = Path(found).parent if isinstance(found, str) else None
+            if folder and any(path for one in kind.one_of for path in folder.glob(one)):
+                return folder
     return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -72,6 +71,7 @@ def write_llava(folder: Path) -> None:
     )
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+    torch.manual_seed(0)
     words = tokenizer("<image>")
     vision = CLIPVisionConfig(
         hidden_size=32,
@@ -106,6 +106,7 @@ def write_qwen(folder: Path) -> None:
         Qwen2VLImageProcessorPil,
     )
 
+    torch.manual_seed(0)
     words = tokenizer("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
     rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
     config = Qwen2VLConfig(
@@ -127,21 +128,3 @@ def write_qwen(folder: Path) -> None:
     words.chat_template = TEMPLATE.replace("IMAGE", PICTURES["qwen"])
     words.save_pretrained(folder)
     Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56).save_pretrained(folder)
-
-
-@pytest.fixture(scope="session")
-def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """LLaVA: its processor loads as it is."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "tiny-llava"
-    write_llava(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Qwen2-VL: its processor has a part for videos, which cannot load without torchvision."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "tiny-qwen"
-    write_qwen(folder)
-    return folder

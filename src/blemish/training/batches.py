@@ -1,0 +1,168 @@
+"""What AnomalyGPT learns from a user's pictures: half of them good, half with made-up anomalies.
+
+Every picture teaches the decoder by its mask. The language model is asked about most of them over
+the decoder's own map (2308.15366, section 4), and now and then over a made-up map, or about other
+things altogether (alternate training), so that it still reads few-shot maps and still talks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blemish.detectors._anomalygpt_turn import squared
+from blemish.detectors._maps import finite
+from blemish.images import read_image
+from blemish.prompts import anomalygpt as prompts
+from blemish.training.anomalygpt import Batch
+from blemish.training.corpus import SIDE
+from blemish.training.curriculum import EVERY, made_up, plainly
+from blemish.training.pictures import Pictures
+from blemish.types import Encoder, Example, Image, Sample
+
+_USUAL = ("decoded", "decoded", "decoded", "made-up")
+_TALK = ("decoded", "decoded", "made-up", "general")
+"""What the questions of a batch, and of every fourth one, are asked over, in equal shares."""
+_MADE_UP = ("made-up",)
+_BEYOND = 0.3
+"""Share of the general questions that ask what no map can tell."""
+
+
+class PictureBatches:
+    """The batch of a step, by its number.
+
+    Args:
+        pictures: of the user.
+        encoder: frozen.
+        layers: of the decoder; the last one's class token stands for the picture.
+        size: pictures in a batch.
+        seed: of wordings and made-up maps.
+        dialogue: questions about other things, and their answers.
+        alone: before so many steps the language model is asked over made-up maps alone, and in
+            the first half of these plainly, with one anomaly at most: a new adapter learns where
+            to look before anything else. The decoder learns from the pictures all along.
+        maps: the language model is shown maps; else it is never asked over made-up ones.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        encoder: Encoder,
+        layers: Sequence[int],
+        *,
+        size: int = 16,
+        seed: int = 0,
+        dialogue: Sequence[prompts.Pair] = (),
+        alone: int = 0,
+        maps: bool = True,
+    ) -> None:
+        self.pictures, self._alone, self._maps = pictures, alone if maps else 0, maps
+        self._encoder, self._layers, self._size, self._seed = encoder, tuple(layers), size, seed
+        self._dialogue = tuple(dialogue) or prompts.dialogue()
+
+    def __call__(self, step: int) -> Batch:
+        """Always the same for the same step."""
+        random = np.random.default_rng([self._seed, step])
+        start = step * self._size
+        shown = [self.example(start + place) for place in range(self._size)]
+        shares: tuple[str, ...] = _TALK if step % EVERY == EVERY - 1 else _USUAL
+        shares, plain = _MADE_UP if step < self._alone else shares, 2 * step < self._alone
+        if not self._maps:
+            shares = tuple(sort for sort in shares if sort != "made-up")
+        sorts = random.permutation(np.resize(shares, self._size)).tolist()
+        other: dict[int, Image] = {}
+        maps, turns, answers = [], [], []
+        for place, (example, sort) in enumerate(zip(shown, sorts, strict=True)):
+            scores, mask = made_up(random, 1 if plain else 3)
+            if sort == "made-up":
+                example = _over(mask, example.sample.class_name)
+            if sort == "general":
+                slots, answer, image = self._apart(example, random)
+                other |= {} if image is None else {place: image}
+            elif plain:
+                slots, answer = plainly(random, prompts.marked(mask))
+            else:
+                slots, answer = self.asked(example, random)
+            maps.append(torch.from_numpy(scores))
+            turns.append(slots)
+            answers.append(f" {answer}")
+        tokens, classes = self.seen([e.sample.image for e in shown], other)
+        masks = np.stack([squared(mask_of(e).astype(np.float32), SIDE) > 0 for e in shown])
+        return Batch(
+            classes,
+            torch.stack(maps),
+            tuple(place if sort == "decoded" else -1 for place, sort in enumerate(sorts)),
+            tuple(turns),
+            tuple(answers),
+            tokens,
+            torch.from_numpy(masks),
+        )
+
+    def example(self, number: int) -> Example:
+        """The picture of a number; every second one has an anomaly."""
+        return self.pictures.example(number, bad=number % 2 == 1)
+
+    def asked(
+        self, example: Example, random: np.random.Generator, about: str = ""
+    ) -> tuple[prompts.Slots, str]:
+        """A question about a picture, and its answer; about what is drawn where not given."""
+        pair = self.pictures.asked(example, random, about)
+        return prompts.prompt(pair.question, pair.description), pair.answer
+
+    def seen(
+        self, images: Sequence[Image], other: dict[int, Image] | None = None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What the encoder gives of pictures: tokens of each layer, and class tokens.
+
+        Args:
+            images: N pictures of any sizes.
+            other: of some, by their place, the picture whose class token to give instead.
+
+        Returns:
+            For each layer (N, h, w, C) on the largest sides of their grids, each place with the
+            token nearest to it; and (N, C).
+        """
+        both = [*images, *(other or {}).values()]
+        found = finite(
+            self._encoder.encode(both, layers=self._layers, size=self._encoder.default_size)
+        )
+        classes = np.stack([features.class_token for features in found])
+        for row, place in enumerate(other or {}, len(images)):
+            classes[place] = classes[row]
+        tokens = tuple(_joined([f.patches[k] for f in found[: len(images)]]) for k in self._layers)
+        return tokens, torch.from_numpy(classes[: len(images)])
+
+    def _apart(
+        self, example: Example, random: np.random.Generator
+    ) -> tuple[prompts.Slots, str, Image | None]:
+        """A question that no map answers, its answer, and the picture that it is about."""
+        if random.random() < _BEYOND:
+            return *self.asked(example, random, "beyond"), None
+        pair = self._dialogue[int(random.integers(len(self._dialogue)))]
+        image = read_image(pair.image) if pair.image else None
+        return prompts.prompt(pair.question), pair.answer, image
+
+
+def mask_of(example: Example) -> NDArray[np.bool_]:
+    """(H, W) of one of `Pictures`, which all have one."""
+    assert example.mask is not None
+    return example.mask
+
+
+def _over(mask: NDArray[np.bool_], class_name: str) -> Example:
+    """What is true of a made-up map."""
+    nothing = np.zeros((*mask.shape, 3), np.uint8)
+    sample = Sample(nothing, class_name)
+    return Example(sample, "anomalous" if mask.any() else "normal", mask, "")
+
+
+def _joined(grids: Sequence[NDArray[np.float32]]) -> Tensor:
+    """(N, h, w, C): tokens on grids of any shapes, the nearest one at each place of the largest."""
+    height, width = (max(grid.shape[axis] for grid in grids) for axis in (0, 1))
+    rows, columns = np.arange(height), np.arange(width)
+    same = [g[rows * len(g) // height][:, columns * g.shape[1] // width] for g in grids]
+    return torch.from_numpy(np.stack(same).astype(np.float32))
