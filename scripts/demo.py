@@ -27,6 +27,10 @@ LICENCE = (
     "The pictures are the ELPV dataset, under CC BY-NC-SA 4.0: for non-commercial use only.\n"
     "They are downloaded to this machine and not passed on."
 )
+WEIGHTS = {
+    "dinov2-small": "the encoder's weights (97 MB)",
+    "smollm2-135m": "the language model's weights (93 MB)",
+}
 REFERENCES, OTHERS, SEED = 16, 24, 0
 OUT = Path("demo")
 
@@ -67,9 +71,10 @@ def main() -> None:
         good, labels = chosen(wheel)
         unpack(wheel, good, OUT / "good_cells")
         unpack(wheel, list(labels), OUT / "cells")
-    with progress("Fetching the encoder's weights (97 MB)", "B") as update:
-        weights.pull("dinov2-small", update)
-    detector = blemish.load("patch-memory")
+    for name, what in WEIGHTS.items():
+        with progress(f"Fetching {what}", "B") as update:
+            weights.pull(name, update)
+    detector = blemish.load("anomalygpt")
     with waiting("Learning from 16 good cells"):
         normals = references.references([str(OUT / "good_cells")], "solar cell")
         detector = detector.fit(normals.samples)

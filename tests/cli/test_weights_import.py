@@ -16,12 +16,13 @@ Blemish = Callable[..., Any]
 def test_import_hands_both_files_on_and_says_what_is_next(
     blemish: Blemish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[Path] = []
-    monkeypatch.setattr(_anomalygpt_import, "convert", lambda *paths: given.extend(paths))
+    given: list[Any] = []
+    monkeypatch.setattr(_anomalygpt_import, "convert", lambda *all_of: given.extend(all_of))
     paths = [tmp_path / name for name in ("own.pt", "delta.pt", "out")]
     command = ("weights", "import", "anomalygpt", paths[0], "--pandagpt", paths[1])
-    answer = blemish(*map(str, command), "--out", str(paths[2]))
-    assert (answer.code, given) == (0, paths)
+    answer = blemish(*map(str, command), "--out", str(paths[2]), "--trained-on", "visa")
+    assert (answer.code, given[:3]) == (0, paths)
+    assert given[3].trained_on == "visa"
     assert f"--option adapter={paths[2]}" in answer.out
 
 

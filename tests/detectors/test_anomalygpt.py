@@ -20,10 +20,13 @@ from blemish.detectors._anomalygpt_modules import (
     PublishedPromptLearner,
     parameters,
 )
+from blemish.detectors.anomalygpt import AnomalyGPT, AnomalyGPTOptions
 from blemish.errors import SavedError, WeightsError
 from blemish.prompts import anomalygpt as prompts
-from blemish.types import Inspection, Region
+from blemish.synthesis.procedural import make_part
+from blemish.types import Inspection, Region, Sample
 
+OPTIONS: Any = AnomalyGPTOptions
 CONFIG = AdapterConfig(
     *("anomalygpt", "cells", (1, 2), 13, 5, True, "parrot", 8, 0.1), trained_on="nothing"
 )
@@ -208,3 +211,27 @@ def test_maps_of_any_size_are_read() -> None:
         0.25
     )
     assert replace(CONFIG, width=9) != CONFIG
+
+
+def test_a_part_that_fills_a_tenth_of_the_picture(stand_ins: Any, tmp_path: Path) -> None:
+    """Its anomaly is found, and placed in the picture, not in the part."""
+
+    def small(seed: int, spot: bool = False) -> Sample:
+        part = make_part("brushed", seed, size=(70, 70)).sample.image.copy()
+        if spot:
+            part[20:44, 24:48] = 10
+        picture = np.full((224, 224, 3), 200, np.uint8)
+        picture[149:219, 149:219] = part
+        return Sample(picture)
+
+    encoder = stand_ins.Cells()
+    folder = stand_ins.reading_adapter(tmp_path, encoder.name)
+    detector = AnomalyGPT(
+        encoder=encoder,
+        language_model=stand_ins.Reader(),
+        options=OPTIONS(adapter=str(folder), size=224),
+    ).fit([small(seed) for seed in range(6)])
+    good, bad = detector.predict([small(20), small(21, spot=True)])
+    assert (good.verdict, bad.verdict) == ("normal", "anomalous")
+    assert bad.evidence["answer_names"] == ["bottom right"]
+    assert bad.evidence["places_agree"]

@@ -136,7 +136,8 @@ def _default(command: Command, items: Sequence[Item]) -> str:
     if command.normal:
         # A sentence on each of a recording's many views would take long and be read by nobody, and
         # the adapter that ships belongs to one encoder.
-        return "patch-memory" if recorded or command.option.get("encoder") else "anomalygpt"
+        other = "encoder" in command.option and "adapter" not in command.option
+        return "patch-memory" if recorded or other else "anomalygpt"
     if recorded or len(items) >= FEWEST:
         return "musc"
     raise InputError(

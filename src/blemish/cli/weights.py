@@ -85,16 +85,22 @@ def anomalygpt(
         Path, typer.Option(metavar="DELTA", help="pytorch_model.pt of PandaGPT's 7B delta.")
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the adapter goes.")],
+    trained_on: Annotated[
+        str, typer.Option(metavar="SET", help="mvtec-ad or visa, for `blemish bench`.")
+    ] = "",
 ) -> None:
     """Turn AnomalyGPT's own checkpoint, which stands on PandaGPT's, into an adapter.
 
     Both files are checked for missing and unexpected tensors, and written as safetensors.
     """
+    from dataclasses import replace
+
     from blemish.detectors import _anomalygpt_import
 
-    _anomalygpt_import.convert(checkpoint, pandagpt, out)
+    config = replace(_anomalygpt_import.PUBLISHED, trained_on=trained_on)
+    _anomalygpt_import.convert(checkpoint, pandagpt, out, config)
     typer.echo(f"Wrote {out}. It goes with CLIP ViT-H/14 and Vicuna-7B version 0:")
     typer.echo(
-        f"  blemish inspect PART --normal GOOD --option adapter={out} --option "
-        "encoder=clip-vit-h-14 --option language_model=VICUNA --device cuda"
+        f"  blemish inspect PART --normal GOOD --detector anomalygpt --option adapter={out} "
+        "--option encoder=clip-vit-h-14 --option language_model=VICUNA --device cuda"
     )

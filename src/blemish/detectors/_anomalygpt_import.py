@@ -67,7 +67,7 @@ def convert(
             where it was trained too, which then goes before PandaGPT's.
         pandagpt: its delta: that projection, and the LoRA.
         out: folder to be made; an empty one may be there.
-        config: what the files should fit.
+        config: what the files should fit; what it was trained on goes into the adapter.
         blocks: of the language model.
 
     Raises:
@@ -78,7 +78,8 @@ def convert(
         raise OutputError(f"{out} is there and not empty. Name a new folder with --out.")
     own, delta = tensors(checkpoint), tensors(pandagpt)
     learnt, lora = sorted_out(own, delta, config, blocks)
-    said = f"as published: {checkpoint.parent.name}/{checkpoint.name} over {pandagpt.name}"
+    said = f"as published, {checkpoint.parent.name}/{checkpoint.name} over {pandagpt.name}"
+    said = f"{config.trained_on}: {said}" if config.trained_on else said
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".importing-", dir=out.parent) as scratch:

@@ -31,7 +31,7 @@ QUICK: Mapping[str, str] = {"dinov2-small": "int8"}
 """What encoders compute in on a CPU; three times as fast, and nearly the same tokens."""
 _LAYERS: Mapping[str, tuple[int, ...]] = {"dinov2-small": (3, 5, 7, 9)}
 """The decoder's of encoders whose last layers serve something else."""
-_NEW, _AGAIN = 1.5e-3, 5e-4
+_NEW, _AGAIN = 3e-3, 5e-4
 """Highest learning rates from nothing and from an adapter; the published one is 1e-3."""
 
 
