@@ -129,7 +129,7 @@ def test_the_documents_ablation_is_trained_by_switches(
 ) -> None:
     switches = ("--lora", "--no-prompt-learner", "--no-decoder")
     assert train(parts, "whole", *switches).code == 0
-    assert train(parts, "out", *switches, "--minutes", 0.001).code == 0
+    assert train(parts, "out", *switches, "--minutes", 1e-7).code == 0
     for fewer in (switches[:0], switches[:2], switches[1:]):
         said = train(parts, "out", *fewer)
         assert said.code == 2
@@ -159,7 +159,7 @@ def test_in_slices_it_ends_with_the_same_bits(
     train: Call, parts: Path, whole: bytes, tmp_path: Path
 ) -> None:
     for done in range(1, 4):
-        said = train(parts, "out", "--minutes", 0.001)
+        said = train(parts, "out", "--minutes", 1e-7)
         assert said.code == 0
         assert steps(tmp_path / "out") == done
         assert f"after {done} of 6 steps; the same command goes on" in said.out
@@ -209,7 +209,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_full_disk_leaves_the_last_checkpoint(
     train: Call, parts: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert train(parts, "out", "--minutes", 0.001).code == 0
+    assert train(parts, "out", "--minutes", 1e-7).code == 0
     before = (tmp_path / "out/training" / checkpoint.FILE).read_bytes()
 
     def full(path: Path, data: bytes) -> None:
@@ -318,7 +318,7 @@ def test_an_adapter_for_other_models_cannot_be_the_start(
 
 
 def test_what_is_trained_goes_on_only_as_it_was(train: Call, parts: Path, tmp_path: Path) -> None:
-    assert train(parts, "out", "--minutes", 0.001).code == 0
+    assert train(parts, "out", "--minutes", 1e-7).code == 0
     for words in (("--seed", 1), ("--anomalies", "both"), ("--rate", 0.1), ("--epochs", 5)):
         said = train(parts, "out", *words)
         assert said.code == 2

@@ -89,7 +89,7 @@ def test_one_picture_is_learnt(train: Call, tmp_path: Path) -> None:
 def test_in_slices_it_ends_with_the_same_bits(
     train: Call, parts: Path, whole: bytes, tmp_path: Path
 ) -> None:
-    said = train(parts, "out", "--minutes", 0.001)
+    said = train(parts, "out", "--minutes", 1e-7)
     assert said.code == 0
     assert "Stopped in order" in said.out
     done = len(losses(tmp_path / "out"))
@@ -118,7 +118,7 @@ def test_a_process_that_dies_loses_nothing(
 def test_a_full_disk_keeps_the_checkpoint(
     train: Call, parts: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert train(parts, "out", "--minutes", 0.001).code == 0
+    assert train(parts, "out", "--minutes", 1e-7).code == 0
     before = (tmp_path / "out/training" / checkpoint.FILE).read_bytes()
 
     def full(_: int) -> None:

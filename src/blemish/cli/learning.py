@@ -26,7 +26,7 @@ Data = Annotated[
 ]
 Rate = Annotated[float | None, typer.Option(help="The highest learning rate.", min=1e-9)]
 Minutes = Annotated[
-    float | None, typer.Option(help="Stop in order after so long; repeat to go on.", min=1e-3)
+    float | None, typer.Option(help="Stop in order after so long; repeat to go on.", min=1e-9)
 ]
 Anomalies = Annotated[
     Literal["nsa", "cutpaste", "both"],
