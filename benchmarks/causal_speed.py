@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image as Pillow
 
@@ -129,8 +129,12 @@ def predicted(detector: Any, samples: Sequence[Sample], batch: int) -> list[Insp
 def ways(args: argparse.Namespace) -> dict[str, tuple[int, Callable[[], Any]]]:
     """What is timed by name: how many pictures a call is for, and the call."""
     options: dict[str, Any] = {"adapter": str(args.adapter)} if args.adapter else {}
-    first: Any = blemish.load("anomalygpt", dtype=args.dtype, device="cpu", **options)
-    ours, plain = Noting(first.language_model), Plain(first.language_model)
+    # One each: a language model that has written in batches holds its weights in another layout.
+    first, second = (
+        cast("Any", blemish.load("anomalygpt", dtype=args.dtype, device="cpu", **options))
+        for _ in range(2)
+    )
+    ours, plain = Noting(first.language_model), Plain(second.language_model)
     normals, judged = parts(args.pictures, args.size)
     fast, slow = (
         blemish.load("anomalygpt", encoder=first.encoder, language_model=m, **options).fit(normals)

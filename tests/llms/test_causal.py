@@ -98,6 +98,46 @@ def test_a_batch_is_answered_as_each_alone(causal: Causal) -> None:
     assert causal.generate([], most=3) == []
 
 
+def test_answers_that_end_at_different_times_are_those_of_each_alone(causal: Causal) -> None:
+    texts = [*QUESTIONS, "Y", "Tell me."]
+    whole = causal_alone(causal, texts, [])
+    # A letter that each has at another place, or not at all, ends them one after the other.
+    letters = sorted(set("".join(one.text for one in whole)))
+    stop = max(letters, key=lambda c: len({one.text.find(c) for one in whole}))
+    want = causal_alone(causal, texts, [stop])
+    assert len({one.tokens for one in want}) >= 3
+    for shift in range(len(texts)):
+        order = [*range(shift, len(texts)), *range(shift)]
+        shown = prompts(causal, [texts[i] for i in order])
+        found = causal.generate(shown, prefix=PREFIX, most=16, stop=[stop])
+        assert [(a.text, a.ended, a.tokens) for a in found] == [
+            (want[i].text, want[i].ended, want[i].tokens) for i in order
+        ]
+
+
+def causal_alone(causal: Causal, texts: Sequence[str], stop: list[str]) -> list[Any]:
+    return [
+        causal.generate([prompt], prefix=PREFIX, most=16, stop=stop)[0]
+        for prompt in prompts(causal, texts)
+    ]
+
+
+def test_rows_that_are_over_are_read_no_further(causal: Causal, plain: tuple[Any, Any]) -> None:
+    texts = [*QUESTIONS, "Y"]
+    ids = [read(plain, PREFIX + text)[0].tolist() for text in texts]
+    steps = causal._steps.run(prompts(causal, texts), PREFIX, 4)
+    logits, left = next(steps), [0, 1, 2, 3]
+    for on in ([0, 1, 3], [1, 2], [0, 1], [1]):
+        left = [left[row] for row in on]
+        for row in left:
+            ids[row].append(40 + 7 * row + len(ids[row]) % 5)
+        logits = steps.send((on, [ids[row][-1] for row in left]))
+        with torch.no_grad():
+            want = [plain[0](torch.tensor([ids[row]])).logits[0, -1] for row in left]
+        torch.testing.assert_close(logits, torch.stack(want), rtol=1e-4, atol=2e-4)
+    assert left == [3]
+
+
 def test_a_kept_prefix_changes_nothing(causal: Causal) -> None:
     """Nor does what was asked before it: kept keys and values stay as they were."""
     rng = torch.Generator().manual_seed(0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from blemish.errors import ChatError, OptionError
+from blemish.llms._packed import Packing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +29,7 @@ class Steps:
         tokens: those of a text.
 
     Attributes:
+        weights: of its linear layers, packed while words are written.
         embed: from tokens of any shape to their embeddings.
     """
 
@@ -40,6 +43,7 @@ class Steps:
     ) -> None:
         self._model, self._name, self._window, self._learns = model, name, window, False
         self._begin, self._tokens = begin, tokens
+        self.weights = Packing(model)
         self.embed = model.get_input_embeddings()
         self._width = int(self.embed.weight.shape[1])
         self._prefix = lru_cache(maxsize=_PREFIXES)(self._read)
@@ -58,8 +62,10 @@ class Steps:
         *,
         keep: int = 0,
         grad: bool = False,
-    ) -> Generator[Tensor, Tensor, None]:
-        """Logits of the next token, (B, V) float32; each time the tokens (B,) taken are sent back.
+    ) -> Generator[Tensor, tuple[list[int], list[int]], None]:
+        """Logits of the next token, (B, V) float32.
+
+        Sent back are the rows, by their numbers among these B, that go on, and the token each took.
 
         Args:
             prompts: each (T, W), of any T from 1.
@@ -76,6 +82,10 @@ class Steps:
         from transformers import DynamicCache
 
         rows = [self.checked(prompt) for prompt in prompts]
+        if grad:
+            self.weights.unpack()
+        elif not self._learns:
+            self.weights.pack()
         if self._learns:
             before = self.embed(self.ids([*self._begin, *self._tokens(prefix)]))
             rows = [torch.cat([before, row]) for row in rows]
@@ -88,19 +98,24 @@ class Steps:
         embeddings, mask = _padded(rows, kept)
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, kept:]
         while True:
-            with torch.set_grad_enabled(grad):
+            length = embeddings.shape[1]
+            with torch.set_grad_enabled(grad), self._precision(grad):
                 out = self._model(
                     inputs_embeds=embeddings,
                     attention_mask=mask,
                     position_ids=positions,
                     past_key_values=cache,
                     use_cache=True,
-                    logits_to_keep=max(keep, 1),
+                    # By number they are copied; a slice of rows is slow to multiply.
+                    logits_to_keep=torch.arange(length - max(keep, 1), length, device=mask.device),
                 ).logits.float()
             self._numbers(out)
-            tokens = yield out[:, -keep:] if keep else out[:, -1]
-            embeddings = self.embed(tokens[:, None])
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+            on, tokens = yield out if keep else out[:, 0]
+            if len(on) < len(mask):
+                mask, positions = mask[on], positions[on]
+                cache.batch_select_indices(self.ids(on))
+            embeddings = self.embed(self.ids(tokens)[:, None])
+            mask = torch.cat([mask, mask.new_ones(len(on), 1)], 1)
             positions = positions[:, -1:] + 1
 
     def _read(self, prefix: str) -> tuple[Any, int]:
@@ -112,7 +127,7 @@ class Steps:
         ids = [*self._begin, *self._tokens(prefix)]
         self._fits(len(ids), 0)
         # They serve everyone, whatever the first who needs them is doing.
-        with torch.no_grad(), torch.autocast(self._model.device.type, enabled=False):
+        with torch.no_grad(), self._precision(grad=False):
             if ids:
                 self._model(
                     input_ids=self.ids([ids]),
@@ -121,6 +136,13 @@ class Steps:
                     logits_to_keep=1,
                 )
         return cache, len(ids)
+
+    def _precision(self, grad: bool) -> AbstractContextManager[Any]:
+        """Gradients may be recorded in mixed precision; packed weights are read in their own."""
+        import torch
+
+        kind = self._model.device.type
+        return nullcontext() if grad else torch.autocast(kind, enabled=False)
 
     def ids(self, ids: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
         """Tokens on the model's device."""

@@ -138,6 +138,7 @@ class Causal:
         """
         import torch
 
+        self._steps.weights.unpack()
         held = (*self._model.parameters(), *self._model.buffers())
         model = copy.deepcopy(self._model, {id(tensor): tensor for tensor in held})
         layers = [
@@ -279,17 +280,21 @@ class Causal:
     def _write(
         self, answers: Sequence[Words], prompts: Sequence[Tensor], prefix: str, most: int
     ) -> Iterator[Tensor]:
-        """Add tokens to answers until all are over; gives the logits (B, V) of each step."""
+        """Add tokens to answers until all are over.
+
+        Gives at each step the logits (B, V) of those that were not over before it.
+        """
         if most < 1:
             raise OptionError(f"most {most} came; expected at least 1 token an answer.")
         steps = self._steps.run(prompts, prefix, most)
         logits = next(steps)
         for left in reversed(range(most)):
-            tokens = logits.argmax(1)
-            for words, token in zip(answers, tokens.tolist(), strict=True):
-                if not words.ended:
-                    words.add(token)
+            tokens = logits.argmax(1).tolist()
+            for words, token in zip(answers, tokens, strict=True):
+                words.add(token)
             yield logits
-            if not left or all(words.ended for words in answers):
+            on = [row for row, words in enumerate(answers) if not words.ended]
+            if not left or not on:
                 return
-            logits = steps.send(tokens)
+            answers = [answers[row] for row in on]
+            logits = steps.send((on, [tokens[row] for row in on]))
