@@ -29,6 +29,24 @@ def test_parts_against_good_ones(blemish: Blemish, ten: Path, good: Path) -> Non
     assert record["detector"]["name"] == "anomalygpt"
 
 
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        (("sigma=2",), "anomalygpt"),
+        (("encoder=efficientnet-lite0",), "patch-memory"),
+        (("encoder=clip-vit-h-14", "adapter=own"), "anomalygpt"),
+    ],
+)
+def test_another_encoder_without_an_adapter_for_it_is_patch_memorys(
+    blemish: Blemish, ten: Path, good: Path, options: tuple[str, ...], chosen: str
+) -> None:
+    """The stub has none of these options, and its answer names the detector."""
+    words = [word for option in options for word in ("--option", option)]
+    said = blemish("inspect", "parts", "--normal", "good", *words)
+    assert said.code == 2
+    assert f"{chosen} has no option '{options[0].partition('=')[0]}'" in said.err
+
+
 def test_a_folder_without_references_is_compared_with_itself(blemish: Blemish, ten: Path) -> None:
     (ten / "bad.png").write_bytes(b"")
     said = blemish("inspect", "parts", "--out", "run")

@@ -189,6 +189,9 @@ def test_a_place_that_the_map_does_not_mark_is_told() -> None:
     assert not fused.evidence["places_agree"]
     assert fused.evidence["answer_names"] == ["bottom right"]
     assert fused.evidence["map_marks"] == ["top left"]
+    assert fused.explanation == f"{text} The map marks another place: top left."
+    right = _answer.fused(found("anomalous", 0.9), answer(YES, 0.9))
+    assert right.explanation == YES
 
 
 def test_a_turn_has_the_picture_and_the_map_in_their_places() -> None:

@@ -73,16 +73,15 @@ def test_a_kept_prefix_is_faster_and_changes_nothing(causal: Causal) -> None:
     spelt = torch.cat([causal.embed(PREFIX), prompt])
     options: Any = {"most": 1, "deciding": ("Yes", "No")}
 
-    def fastest(prompt: torch.Tensor, prefix: str) -> tuple[float, dict[str, float]]:
-        seconds = []
-        for _ in range(2):
-            began = time.perf_counter()
-            (said,) = causal.generate([prompt], prefix=prefix, **options)
-            seconds.append(time.perf_counter() - began)
-        return min(seconds), said.first
+    def timed(prompt: torch.Tensor, prefix: str) -> tuple[float, dict[str, float]]:
+        began = time.process_time()
+        (said,) = causal.generate([prompt], prefix=prefix, **options)
+        return time.process_time() - began, said.first
 
-    slow, bare = fastest(spelt, "")
-    fast, kept = fastest(prompt, PREFIX)
+    # In turn, and the best of three: a busy machine slows both.
+    pairs = [(timed(spelt, ""), timed(prompt, PREFIX)) for _ in range(3)]
+    slow, fast = (min(seconds for seconds, _ in each) for each in zip(*pairs, strict=True))
+    (_, bare), (_, kept) = pairs[0]
     assert kept == pytest.approx(bare, abs=1e-4)
     assert fast < 0.8 * slow
 

@@ -215,7 +215,7 @@ def test_counts_of_different_things_do_not_contradict(text: str) -> None:
 
 
 def test_a_hostile_text_takes_no_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for text in ("1. " * 20_000, "two " + "a" * 50_000, "two a " * 10_000, " \n" * 50_000 + "x"):
         checked(text + "x")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -138,6 +138,21 @@ def test_a_new_adapter_is_shown_made_up_maps_first(made: Path, stand_ins: Module
     assert max(batches(8).decoded) >= 0
 
 
+def test_plain_questions_are_never_left_out(batches: PictureBatches) -> None:
+    """Of eight, two: whether or where, over a made-up map with one anomaly at most."""
+    wordings = {prompts.questions(about)[0] for about in ("presence", "place")}
+    for step in range(8):
+        batch, plain = batches(step), 0
+        for row, slots, answer, scores in zip(
+            batch.decoded, batch.questions, batch.answers, batch.maps, strict=True
+        ):
+            odd = prompts.marked((scores > 0.5).numpy())
+            true = {f" {prompts.answer(odd, about=about)}" for about in ("presence", "place")}
+            asked = any(slots == prompts.prompt(wording) for wording in wordings)
+            plain += row < 0 and odd.number <= 1 and asked and answer in true
+        assert plain >= 2
+
+
 def test_pictures_of_different_shapes_share_a_batch(
     batches: PictureBatches, stand_ins: ModuleType
 ) -> None:

@@ -1,7 +1,7 @@
 """What a language model said of a part, held against its map: verdict, score and evidence.
 
-A detector's finding is never lowered by words (a contradiction is "unsure"), and a place that the
-answer names is compared with those that the map marks.
+A detector's finding is never lowered by words (a contradiction is "unsure"), and where the answer
+names none of the places that the map marks, these follow on it.
 """
 
 from __future__ import annotations
@@ -59,4 +59,7 @@ def fused(found: Inspection, answer: Answer) -> Inspection:
         return replace(spoken, verdict="unsure", reason="contradicted", explanation=words)
     verdict: Verdict = "anomalous" if says == "anomalous" else "normal"
     regions = found.regions if verdict == "anomalous" else ()
-    return replace(spoken, verdict=verdict, reason="", regions=regions, explanation=answer.text)
+    words = answer.text
+    if regions and answer.told.places and not evidence["places_agree"]:
+        words = f"{words} The map marks another place: {', '.join(evidence['map_marks'])}."
+    return replace(spoken, verdict=verdict, reason="", regions=regions, explanation=words)

@@ -69,9 +69,9 @@ def by_rule(asked: Asked, finding: Finding, class_name: str) -> str | None:
     if asked.about == "foreign":
         return str(_says()["foreign"].format(language=asked.language))
     if asked.about == "beyond":
-        return prompts.answer(finding.marked, _first(), "beyond")
+        return prompts.answer(finding.marked, about="beyond")
     if asked.about == "object":
-        return prompts.shown(class_name, _first())
+        return prompts.shown(class_name)
     if asked.about == "presence" and finding.verdict == "unsure":
         return own_words(finding)
     return None
@@ -102,9 +102,9 @@ def own_words(finding: Finding, about: str = "presence") -> str:
     """What the map says on one of its topics; on another, whether there is an anomaly."""
     topic = about if about in _MAPPED else "presence"
     if finding.verdict == "normal":
-        return prompts.answer(Marked(), _first(), topic)
+        return prompts.answer(Marked(), about=topic)
     if finding.verdict == "anomalous" and finding.marked.number:
-        return prompts.answer(finding.marked, _first(), topic)
+        return prompts.answer(finding.marked, about=topic)
     if finding.verdict == "anomalous":
         return finding.explanation or "The part as a whole is anomalous."
     lies = _says()["odd"].format(places=", ".join(finding.marked.places))
@@ -232,11 +232,6 @@ def _mask(view: Any, number: int, inspection: Inspection) -> Mask:
             x0, y0, x1, y1 = region.box
             mask[y0:y1, x0:x1] |= region.mask
     return mask
-
-
-def _first() -> np.random.Generator:
-    """Always the same wordings."""
-    return np.random.default_rng(0)
 
 
 def _says() -> dict[str, str]:

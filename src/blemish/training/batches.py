@@ -24,10 +24,15 @@ from blemish.training.curriculum import EVERY, made_up, plainly
 from blemish.training.pictures import Pictures
 from blemish.types import Encoder, Example, Image, Sample
 
-_USUAL = ("decoded", "decoded", "decoded", "made-up")
-_TALK = ("decoded", "decoded", "made-up", "general")
-"""What the questions of a batch, and of every fourth one, are asked over, in equal shares."""
-_MADE_UP = ("made-up",)
+_PLAIN = ("plain",)
+_MADE_UP = ("plain", "made-up")
+_USUAL = ("decoded", "decoded", "made-up", "plain")
+_TALK = ("decoded", "made-up", "plain", "general")
+"""What the questions of a batch are asked over, in equal shares: in both halves of the time in
+which a new adapter learns where to look; from then on; and in every fourth batch of these. As in
+`blemish.training.curriculum`, plain ones are never left out."""
+_OVER = ("plain", "made-up")
+"""Sorts of questions over made-up maps."""
 _BEYOND = 0.3
 """Share of the general questions that ask what no map can tell."""
 
@@ -43,8 +48,8 @@ class PictureBatches:
         seed: of wordings and made-up maps.
         dialogue: questions about other things, and their answers.
         alone: before so many steps the language model is asked over made-up maps alone, and in
-            the first half of these plainly, with one anomaly at most: a new adapter learns where
-            to look before anything else. The decoder learns from the pictures all along.
+            the first half of these all plainly, with one anomaly at most: a new adapter learns
+            where to look before anything else. The decoder learns from the pictures all along.
         maps: the language model is shown maps; else it is never asked over made-up ones.
     """
 
@@ -70,20 +75,21 @@ class PictureBatches:
         start = step * self._size
         shown = [self.example(start + place) for place in range(self._size)]
         shares: tuple[str, ...] = _TALK if step % EVERY == EVERY - 1 else _USUAL
-        shares, plain = _MADE_UP if step < self._alone else shares, 2 * step < self._alone
+        if step < self._alone:
+            shares = _PLAIN if 2 * step < self._alone else _MADE_UP
         if not self._maps:
-            shares = tuple(sort for sort in shares if sort != "made-up")
+            shares = tuple("decoded" if sort in _OVER else sort for sort in shares)
         sorts = random.permutation(np.resize(shares, self._size)).tolist()
         other: dict[int, Image] = {}
         maps, turns, answers = [], [], []
         for place, (example, sort) in enumerate(zip(shown, sorts, strict=True)):
-            scores, mask = made_up(random, 1 if plain else 3)
+            scores, mask = made_up(random, 1 if sort == "plain" else 3)
             if sort == "made-up":
                 example = _over(mask, example.sample.class_name)
             if sort == "general":
                 slots, answer, image = self._apart(example, random)
                 other |= {} if image is None else {place: image}
-            elif plain:
+            elif sort == "plain":
                 slots, answer = plainly(random, prompts.marked(mask))
             else:
                 slots, answer = self.asked(example, random)

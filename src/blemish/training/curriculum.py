@@ -148,7 +148,7 @@ def _one(random: np.random.Generator, wordings: Sequence[str]) -> str:
 def plainly(random: np.random.Generator, found: prompts.Marked) -> tuple[prompts.Slots, str]:
     """Whether or where, in the first words of both."""
     about = "presence" if random.random() < 0.75 else "place"
-    return prompts.prompt(prompts.questions(about)[0]), prompts.answer(found, None, about)
+    return prompts.prompt(prompts.questions(about)[0]), prompts.answer(found, about=about)
 
 
 def made_up(
