@@ -4,10 +4,13 @@
 
 For each kind of part and draw of references: how far the logarithms of normal scores spread (the
 prior's scale), how much higher further good parts score than changed copies of a single reference
-(the shift and scale of `from_copies`), and, per number of references and false alarm target, the
-share of good parts called anomalous and of defective ones called normal, each with the unsure ones
-beside it. Then a grid of priors, at the default target: shares right and of false alarms, unsure
-ones counted as neither.
+(the shift and scale of `from_copies`), how much lower than references that are left out of the
+bank (`from_left_out`), and how far defective parts rise above good ones. Then, per number of
+references and false alarm target, the share of good parts called anomalous and of defective ones
+called normal, each with the unsure ones beside it; and a grid of priors, at the default target:
+shares right and of false alarms, unsure ones counted as neither.
+
+--top 0 takes the map's maximum for the image score, as `anomalygpt` does.
 """
 
 from __future__ import annotations
@@ -33,9 +36,10 @@ SCALES, WEIGHTS = (0.08, 0.12, 0.18), (4.0, 8.0, 16.0)
 Scores = tuple[Calibration, NDArray[np.float64], NDArray[np.float64]]
 
 
-def collected(dtype: str, seeds: int) -> dict[tuple[int, str, int], Scores]:
+def collected(dtype: str, seeds: int, top: float | None) -> dict[tuple[int, str, int], Scores]:
     """Calibration, raw scores of good parts and of defective ones, by shots, kind and seed."""
-    base: Any = blemish.load("patch-memory", dtype=dtype)
+    options: Any = {} if top is None else {"top": top}
+    base: Any = blemish.load("patch-memory", dtype=dtype, **options)
     found = {}
     for data in procedural():
         memory = Remembering(base.encoder, base.encoder.default_layers)
@@ -69,14 +73,20 @@ def with_prior(point: Calibration, scale: float, weight: float) -> Calibration:
     return replace(point, scale=math.sqrt((weight * scale**2 + squares) / df), df=df)
 
 
+def _left_out(point: Calibration) -> float:
+    """The mean log score that the references themselves had."""
+    return point.location
+
+
 def main() -> None:
     ask = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     ask.add_argument("--dtype", default="auto")
     ask.add_argument("--seeds", type=int, default=3)
+    ask.add_argument("--top", type=float)
     args = ask.parse_args()
-    found = collected(args.dtype, args.seeds)
+    found = collected(args.dtype, args.seeds, args.top)
 
     logs = {key: np.log(good) for key, (_, good, _) in found.items()}
     spreads = [v.std(ddof=1) for (shots, *_), v in logs.items() if shots > 1]
@@ -86,6 +96,14 @@ def main() -> None:
     shifts = [v.mean() - (point.location - COPIES_SHIFT) for point, v in alone]
     scale = np.sqrt(np.var(shifts) + np.mean([v.var(ddof=1) for _, v in alone]))
     print(f"one reference: shift {np.mean(shifts):.2f}, scale {scale:.2f}")
+
+    for shots in SHOTS[1:]:
+        some = {k: v for k, v in logs.items() if k[0] == shots}
+        shifts = [_left_out(found[k][0]) - v.mean() for k, v in some.items()]
+        print(f"{shots} references left out: shift {np.mean(shifts):.3f}, {np.std(shifts):.3f}")
+    rises = [np.log(bad) - logs[k].mean() for k, (_, _, bad) in found.items() if k[0] > 1]
+    print(f"rise of defective parts: {np.mean(np.concatenate(rises)):.2f}, ", end="")
+    print(f"standard deviation {np.std(np.concatenate(rises)):.2f}")
 
     print("| references | target | false alarms | good unsure | missed | defective unsure |")
     print("|---|---|---|---|---|---|")

@@ -12,9 +12,12 @@ from blemish.calibration import (
     COPIES_DF,
     COPIES_SCALE,
     COPIES_SHIFT,
+    LEFT_OUT_SHIFT,
     ODDS_PRIOR_SCALE,
     PRIOR_DF,
     PRIOR_SCALE,
+    RISE,
+    RISE_SCALE,
     Calibration,
 )
 from blemish.errors import InputError, OptionError, SavedError
@@ -140,3 +143,26 @@ def test_the_upper_end_itself_is_never_normal(raw: list[float]) -> None:
         found = make(raw, bound=1.0)
         assert found.threshold < 1
         assert found.verdict(1.0)[0] == "anomalous"
+
+
+@pytest.mark.parametrize("raw", [RAW, [0.1, 0.2]])
+def test_the_even_operating_point_misses_as_many_as_it_raises(raw: list[float]) -> None:
+    """Of as many drawn normal and anomalous scores, the same share falls on the wrong side."""
+    random = np.random.default_rng(0)
+    calibration = Calibration.from_normals(raw).even()
+    wide = calibration.scale * math.sqrt(1 + 1 / len(raw))
+    normal = calibration.location + wide * random.standard_normal(100_000)
+    rise = np.hypot(RISE_SCALE, wide) * random.standard_normal(100_000)
+    at = math.log(calibration.threshold)
+    assert np.mean(normal > at) == pytest.approx(
+        np.mean(calibration.location + RISE + rise < at), abs=5e-3
+    )
+    assert calibration.false_alarms == pytest.approx(np.mean(normal > at), abs=0.03)
+
+
+def test_left_out_references_are_worth_less_the_more_there_are() -> None:
+    for n in (2, 4, 16):
+        point = Calibration.from_normals(RAW[:2] * (n // 2))
+        lower = math.log(point.threshold) - math.log(point.left_out().threshold)
+        assert lower == pytest.approx(LEFT_OUT_SHIFT / n)
+        assert point.left_out().scale == point.scale

@@ -44,6 +44,12 @@ COPIES_DF = 21.0
 """What changed copies of one reference say of further parts: those score higher by this logarithm,
 give or take this scale, over 22 references. These and the prior come from procedural parts
 (docs/measurements.md)."""
+LEFT_OUT_SHIFT = 0.5
+"""A reference that is left out of a memory bank of n scores higher than a further good part does,
+which has all n to be like, by this logarithm over n (made-up parts, the map's maximum)."""
+RISE, RISE_SCALE = 1.0, 0.7
+"""The logarithm by which anomalous parts score higher than normal ones, and its spread (made-up
+parts)."""
 ODDS_PRIOR_SCALE = 1.0
 ODDS_COPIES_SHIFT = 0.5
 ODDS_COPIES_SCALE = 1.5
@@ -245,6 +251,21 @@ class Calibration:
     def moved(self, false_alarms: float) -> Calibration:
         """The same calibration with another operating point; nothing is fitted anew."""
         return replace(self, false_alarms=false_alarms)
+
+    def left_out(self) -> Calibration:
+        """The same calibration, of references that were each left out of a memory bank of all."""
+        return replace(self, location=self.location - LEFT_OUT_SHIFT / self.n)
+
+    def even(self) -> Calibration:
+        """The same calibration, where both errors are alike: normal parts above, others below.
+
+        Anomalous scores are taken to lie `RISE`, give or take `RISE_SCALE`, above the normal ones:
+        the fewer references say how normal parts spread, the more false alarms that takes.
+        """
+        from scipy.special import stdtr
+
+        at = RISE / (self._wide + math.hypot(RISE_SCALE, self._wide))
+        return self.moved(float(stdtr(self.df, -at)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as written to detector.json and run.json."""

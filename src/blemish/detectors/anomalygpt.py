@@ -68,6 +68,8 @@ class AnomalyGPTOptions(BankOptions):
     """Options of `anomalygpt`; see `BankOptions`. The default of `top` is 0, the map's maximum.
 
     Attributes:
+        false_alarms: share of normal parts that the map may mark; 0 for the share at which as many
+            anomalous parts are missed, from what made-up parts show.
         adapter: folder of what was trained; "" for the one that ships with blemish.
         prompt_learner: show the language model base embeddings and map (this and the next two are
             the document's ablations, table 4).
@@ -84,6 +86,7 @@ class AnomalyGPTOptions(BankOptions):
     four_bit: bool = False
     description: bool = True
     top: float = Field(0.0, ge=0, le=1)
+    false_alarms: float = Field(0.0, ge=0, le=0.5)
 
     def causal(self) -> dict[str, Any]:
         """What `blemish.llms.causal.Causal` is built with, beside its name, device and dtype."""
@@ -172,6 +175,20 @@ class AnomalyGPT(BankDetector[AnomalyGPTOptions]):
     def fit(self, normals: Sequence[Sample], feedback: Sequence[Example] = ()) -> Self:
         """See `EncoderDetector.fit`. Without a decoder there is nothing to learn."""
         return super().fit(normals, feedback) if self.options.decoder else self
+
+    def _point_of(
+        self,
+        scores: Sequence[float],
+        rule: str,
+        known: Sequence[Sample],
+        bound: float | None = None,
+    ) -> Calibration:
+        if len(known) > 1:
+            point = Calibration.from_normals(scores, rule=rule, bound=bound).left_out()
+        else:
+            point = Calibration.from_copies(scores, rule=rule, bound=bound)
+        target = self.options.false_alarms
+        return point.moved(target) if target else point.even()
 
     def _see(self, images: Sequence[Image]) -> list[Features]:
         return finite(self.encoder.encode(images, layers=self._read, size=self._size))

@@ -27,7 +27,7 @@ SIDE = 112
 PARTS = (4, 4, 4)
 """Good parts, parts with a procedural defect, and parts with one by NSA, of each line."""
 SHOTS = (1, 2, 4, 8)
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +115,13 @@ def _line(
         Features(f.class_token, {k: _rounded(f.patches[k]) for k in layers})
         for f in encoder.encode(images, layers=layers, size=encoder.default_size)
     ]
-    # AnomalyGPT's own memory bank and image score, before there is an adapter to build it with.
+    # AnomalyGPT's own memory bank, image score and operating point, before there is an adapter to
+    # build it with.
     known = _Known(encoder, dict(zip(map(id, images), features, strict=True)))
     detector = build.load("patch-memory", encoder=known, seed=seed, top=0.0).fit(references)
-    scores = [detector.calibration.score(f.anomaly_map) for f in detector.predict(samples)]
+    point = detector.calibration
+    point = (point if shots == 1 else point.left_out()).even()
+    scores = [point.score(f.anomaly_map) for f in detector.predict(samples)]
     return {
         "class_tokens": np.stack([f.class_token for f in features]),
         **{

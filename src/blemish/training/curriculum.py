@@ -37,8 +37,10 @@ within a hundred steps."""
 EVERY = 4
 WORDED = 0.3
 """Share of questions and answers in other words than the document's."""
-DESCRIBED = 0.25
-"""Share of batches whose prompts describe the part."""
+DESCRIBED = 0.5
+"""Share of batches whose prompts describe the part, half of the made-up maps' as an object."""
+BROAD = 0.2
+"""Share of the made-up maps with anomalies of any size that have one over much of the picture."""
 DECODER = 8
 """Pictures whose decoded maps are compared with their masks in a batch."""
 
@@ -76,16 +78,18 @@ class Batches:
         maps, turns, answers = [], [], []
         for row, (picture, sort) in enumerate(zip(chosen, sorts, strict=True)):
             scores, found = self._corpus.maps[picture].astype(np.float32), self._marked[picture]
+            name = self._corpus.names[picture]
             if sort in ("plain", "made-up"):
                 scores, mask = made_up(random, most=1 if sort == "plain" else 3)
                 found = prompts.marked(mask)
                 looks[row] = self._elsewhere(random)
+                name = "object" if random.random() < 0.5 else name
             if sort == "plain":
                 turn, answer = plainly(random, found)
             elif sort == "general":
                 turn, answer = self._apart(random)
             else:
-                turn, answer = self._asked(random, picture, found, described)
+                turn, answer = self._asked(random, name, found, described)
             maps.append(scores)
             turns.append(turn)
             answers.append(f" {answer}")
@@ -123,14 +127,13 @@ class Batches:
         return np.asarray(mixed + noise, np.float32)
 
     def _asked(
-        self, random: np.random.Generator, picture: int, found: prompts.Marked, described: bool
+        self, random: np.random.Generator, name: str, found: prompts.Marked, described: bool
     ) -> tuple[prompts.Slots, str]:
         """A question about one picture, and its answer.
 
         What an anomaly is, and what the picture shows, cannot be seen in a map of a part that was
         never shown before: the one is answered so, the other by what the prompt says.
         """
-        name = self._corpus.names[picture]
         about = str(random.choice(list(ABOUT), p=list(ABOUT.values())))
         question = _one(random, prompts.questions(about))
         words = prompts.description(name) if described or about == "object" else ""
@@ -161,7 +164,8 @@ def made_up(
 
     Args:
         random: draws.
-        most: anomalies, up to 3; of one at most, each is small and inside a cell of the grid.
+        most: anomalies, up to 3; of one at most, each is small and inside a cell of the grid. With
+            more, some maps have one that covers from a quarter of the picture to all of it.
 
     Returns:
         (112, 112) float32 in [0, 1], and (112, 112) bool.
@@ -174,7 +178,11 @@ def made_up(
     noise = (noise - noise.min()) / max(float(np.ptp(noise)), 1e-6)
     scores = noise * np.float32(random.uniform(0.01, 0.45))
     mask = np.zeros((SIDE, SIDE), np.bool_)
-    for _ in range(min(most, int(random.choice([0, 1, 2, 3], p=[0.45, 0.34, 0.14, 0.07])))):
+    number = min(most, int(random.choice([0, 1, 2, 3], p=[0.45, 0.34, 0.14, 0.07])))
+    if number and most > 1 and random.random() < BROAD:
+        broad = _broad(random, noise)
+        return np.maximum(scores, broad), broad > 0.5
+    for _ in range(number):
         centre = tuple(int(v) for v in random.integers(4, SIDE - 4, 2))
         axes = tuple(int(v) for v in np.clip(random.gamma(2.0, 4.0, 2), 3, 30))
         if most == 1:
@@ -188,3 +196,18 @@ def made_up(
         scores = np.maximum(scores, soft)
         mask |= soft > 0.5
     return scores.astype(np.float32), mask
+
+
+def _broad(random: np.random.Generator, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(112, 112) float32: an anomaly over much of the picture, of uneven scores."""
+    import cv2
+
+    rough = random.standard_normal((SIDE, SIDE)).astype(np.float32)
+    smooth = cv2.GaussianBlur(rough, (0, 0), random.uniform(15, 40))
+    share = min(random.uniform(0.25, 1.3), 1.0)
+    inside = (smooth >= np.quantile(smooth, 1 - share)).astype(np.float32)
+    low = random.uniform(0.58, 0.95)
+    height = low + (random.uniform(low, 1) - low) * noise
+    soft = np.asarray(cv2.GaussianBlur(inside, (0, 0), random.uniform(1, 4)) * height, np.float32)
+    soft[(soft > 0.45) & (soft < 0.55)] = 0.45
+    return soft
