@@ -16,7 +16,7 @@ from blemish.detectors._explained import PromptScore
 from blemish.encoders.clip import Clip
 from blemish.images import read_image
 from blemish.prompts.contrast import alfa
-from blemish.prompts.generated import bank, banked, is_edited, read
+from blemish.prompts.generated import bank, banked, is_edited, kept_at, read
 from blemish.settings import settings
 from blemish.types import Sample
 
@@ -103,7 +103,7 @@ def test_descriptors_that_are_missing_are_said(blemish: Blemish, said: Path) -> 
 def test_show_lists_the_bank(blemish: Blemish) -> None:
     told = blemish("prompts", "show")
     assert told.code == 0
-    for one in banked():
+    for one in (*banked("alfa"), *banked("apg")):
         counts = f"{len(one.normal)} +{len(one.abnormal)} +{len(one.descriptors)}"
         assert re.search(rf"^{one.class_name} +{one.style} +{counts}$", told.out, re.M)
 
@@ -126,6 +126,49 @@ def test_show_prints_the_prompts_of_a_class_or_a_file(blemish: Blemish, said: Pa
     told = blemish("prompts", "show", "Metal-Nut")
     assert "normal, written for this project: " in told.out
     assert blemish("prompts", "show", "--prompts", "none.json").code == 2
+
+
+APG = {
+    "an abnormal image of cup may": "A damaged cup may have a chip in its rim or a thin crack.",
+    "extract keywords": "Chip, crack",
+    "Answer each keyword": "Chip: An abnormal cup has a chipped rim.\nCrack: a cup is cracked.",
+}
+
+
+def test_kinds_of_anomaly_are_made_kept_and_shown(
+    blemish: Blemish, said: Path, tmp_path: Path
+) -> None:
+    said.write_text(json.dumps(APG))
+    told = make(blemish, said, "--style", "apg")
+    assert told.code == 0, told.err
+    (path,) = (tmp_path / "cache" / "prompts").iterdir()
+    assert "0 normal and 1 abnormal prompts, 1 descriptors" in told.out
+    assert re.search(rf"--detector iad-gpt --option prompts={path}$", told.out, re.M)
+    made = read(path)
+    assert path == kept_at("cup", made.fingerprint, folder=path.parent, style="apg")
+    assert made.abnormal == ("chip: an abnormal cup has a chipped rim",)
+    assert [query.reply for query in made.queries] == [
+        *APG.values(),
+        *2 * [APG["Answer each keyword"]],
+    ]
+    told = blemish("prompts", "show", "--prompts", path)
+    assert told.out == (
+        "abnormal, by scripted: 1\n  chip: an abnormal cup has a chipped rim\n"
+        "descriptors: 1\n  chip\n"
+    )
+    told = make(blemish, said, "--style", "apg", "--no-consistency")
+    assert (told.code, "--no-consistency is for --style alfa" in told.err) == (2, True)
+
+
+def test_show_prints_the_kinds_of_anomaly_of_the_bank(blemish: Blemish) -> None:
+    told = blemish("prompts", "show", "Magnetic-Tile", "--style", "apg")
+    known = bank("magnetic tile", "apg")
+    assert known
+    lines = [f"  {text}" for text in (*known.abnormal, *known.descriptors)]
+    assert [line for line in told.out.splitlines() if line.startswith("  ")] == lines
+    told = blemish("prompts", "show", "left_hinge", "--style", "apg")
+    assert (told.code, told.out) == (0, "")
+    assert "blemish prompts make --style apg --class 'left hinge'" in told.err
 
 
 class Weigher:

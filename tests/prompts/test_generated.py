@@ -21,7 +21,7 @@ from blemish.prompts.generated import Generated, bank, edited, generate, kept, r
 from blemish.types import Message, Reply
 
 IT = "An abnormal image of bottle"
-BANK = sorted(p.name for p in files("blemish.prompts").joinpath("bank").iterdir())
+BANK = sorted(p.name for p in files("blemish.prompts").joinpath("bank").iterdir() if p.is_file())
 OUT = Generated("cup", "alfa", ("a whole rim",), ("a chipped rim",), ("a chip",), "me", "f")
 
 WORDS = st.sampled_from(
@@ -235,6 +235,7 @@ def test_a_file_holds_everything_and_is_read_back(tmp_path: Path) -> None:
         ({"class": " "}, "class: "),
         ({"style": "other"}, "style: Input should be 'alfa' or 'apg'"),
         ({"abnormal": []}, "abnormal: "),
+        ({"normal": []}, "normal: expected a sentence at least"),
         ({"abnormal": ["x", 3]}, "abnormal.1: "),
         ({"abnornal": ["x"]}, "abnornal: "),
         ({"normal": ["a chipped  RIM"]}, "'a chipped rim' stands on both sides"),
@@ -285,7 +286,7 @@ def test_the_bank_is_whole(name: str) -> None:
 
 def test_a_class_that_is_not_in_the_bank_has_no_prompts() -> None:
     assert bank("left hinge") is None
-    assert bank("bottle", "other") is None
+    assert bank("juice bottle", "apg") is None
     assert bank("solar cells") is None
     for name in ("solar cell", "solar_cells"):
         assert "Did you mean 'polycrystalline solar cell'?" in generated.unknown(name)

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from blemish.detectors._explained import PromptScore
     from blemish.prompts.generated import Generated
     from blemish.runs.sources import Item
-    from blemish.types import Sample
+    from blemish.types import ChatModel, Sample
 
 app = typer.Typer(
     help="Make, read and weigh the prompts that stand for normal and anomalous parts.",
@@ -29,6 +29,11 @@ File = Annotated[
     Path | None, typer.Option("--prompts", metavar="FILE", help="Prompts from this file.")
 ]
 
+OfStyle = Annotated[
+    Literal["alfa", "apg"],
+    typer.Option(help="The detector they are for: alfa, or apg for iad-gpt."),
+]
+
 
 @app.command(no_args_is_help=True)
 def make(
@@ -36,6 +41,7 @@ def make(
     llm: Annotated[
         str, typer.Option(help="Language model: openai:NAME, local:FOLDER or scripted:FILE.")
     ],
+    style: OfStyle = "alfa",
     llm_option: shared.LlmPairs = None,
     no_cache: shared.NoCache = False,
     no_consistency: Annotated[
@@ -54,9 +60,11 @@ def make(
 ) -> None:
     """Let a language model write the prompts of a class, into a file that you may edit."""
     from blemish.cli import asking, screen
-    from blemish.prompts.generated import generate, kept_at, write
+    from blemish.prompts.generated import kept_at, write
     from blemish.settings import settings
 
+    if no_consistency and style != "alfa":
+        raise typer.BadParameter("--no-consistency is for --style alfa; leave it out.")
     model = asking.language_model(
         llm,
         shared.parsed(llm_option or []),
@@ -65,27 +73,26 @@ def make(
         no_cache=no_cache,
         cache_only=False,
     )
-    how = {"consistent": not no_consistency}
-    folder = settings().cache / "prompts"
-    path = out or kept_at(class_name, model.fingerprint, **how, folder=folder)
+    path = out or kept_at(
+        class_name,
+        model.fingerprint,
+        consistent=not no_consistency,
+        folder=settings().cache / "prompts",
+        style=style,
+    )
     if path.exists() and not force:
         _spare(path)
     with screen.waiting("Asking"):
-        made = generate(class_name, model, **how)
+        made = _generated(class_name, model, style, consistent=not no_consistency)
     write(made, path)
-    use = ["--class", made.class_name, "--detector", "alfa", "--option", f"prompts={path}"]
-    typer.echo(
-        f"{made.class_name}: {_counted(made)}, by {made.made_by}.\n{path}\n"
-        f"Read and edit them, then: blemish inspect PICTURES {shlex.join(use)}"
-    )
-    if not made.descriptors:
-        typer.echo("The model named no descriptors, so results list none.", err=True)
+    _tell(made, path)
 
 
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="[CLASS]", help="Such as bottle.")] = "",
     prompts: File = None,
+    style: OfStyle = "alfa",
 ) -> None:
     """List the classes that come with prompts; with a class or file, its prompts."""
     from blemish.prompts import contrast, generated
@@ -93,21 +100,23 @@ def show(
     if not (name or prompts):
         _list_bank()
         return
-    made = generated.read(prompts) if prompts else generated.bank(name)
+    made = generated.read(prompts) if prompts else generated.bank(name, style)
     called = contrast.called(name or (made.class_name if made else ""))
-    template = contrast.alfa(called)
+    style = made.style if made else style
+    template = contrast.alfa(called) if style == "alfa" else contrast.Prompts((), ())
     for label in ("normal", "abnormal"):
-        _print_all(f"{label}, by the template", getattr(template, label))
-        if made:
+        if by_rule := getattr(template, label):
+            _print_all(f"{label}, by the template", by_rule)
+        if made and (said := getattr(made, label)):
             # Of the bank: "written for this project".
             author = f"{'by ' * bool(made.fingerprint)}{made.author}"
-            _print_all(f"{label}, {author}", getattr(made, label))
+            _print_all(f"{label}, {author}", said)
     if made:
         _print_all("descriptors", made.descriptors)
     else:
         typer.echo(
-            f"{generated.unknown(called)} A language model writes them: blemish prompts make "
-            f"--class '{called}' --llm openai:gpt-5",
+            f"{generated.unknown(called, style)} A language model writes them: blemish prompts "
+            f"make {'--style apg ' * (style == 'apg')}--class '{called}' --llm openai:gpt-5",
             err=True,
         )
 
@@ -150,6 +159,26 @@ def score(
         raise typer.Exit(3 if looked_at else 2)
 
 
+def _generated(class_name: str, model: ChatModel, style: str, *, consistent: bool) -> Generated:
+    from blemish.prompts import apg, generated
+
+    if style == "apg":
+        return apg.generate(class_name, model)
+    return generated.generate(class_name, model, consistent=consistent)
+
+
+def _tell(made: Generated, path: Path) -> None:
+    """What was made, where it lies, and how it is used."""
+    detector = "iad-gpt" if made.style == "apg" else made.style
+    use = ["--class", made.class_name, "--detector", detector, "--option", f"prompts={path}"]
+    typer.echo(
+        f"{made.class_name}: {_counted(made)}, by {made.made_by}.\n{path}\n"
+        f"Read and edit them, then: blemish inspect PICTURES {shlex.join(use)}"
+    )
+    if not made.descriptors:
+        typer.echo("The model named no descriptors, so results list none.", err=True)
+
+
 def _spare(path: Path) -> None:
     """Refuse to replace what counts as changed."""
     from blemish.errors import OutputError
@@ -172,14 +201,17 @@ def _list_bank() -> None:
     from blemish.cli import screen
     from blemish.prompts.generated import banked
 
+    known = [*banked("alfa"), *banked("apg")]
     counted = ("normal", "abnormal", "descriptors")
     table = screen.table("class", "style", *counted, figures=counted)
-    for one in banked():
+    for one in sorted(known, key=lambda one: one.class_name):
         counts = (len(one.normal), len(one.abnormal), len(one.descriptors))
         table.add_row(one.class_name, one.style, *map(str, counts))
     screen.console().print(table)
-    makers = sorted({one.made_by for one in banked()})
-    typer.echo(f"All {', '.join(makers)}. blemish prompts show CLASS prints those of one.")
+    makers = sorted({one.made_by for one in known})
+    typer.echo(
+        f"All {', '.join(makers)}. blemish prompts show CLASS [--style apg] prints those of one."
+    )
 
 
 def _print_all(title: str, texts: Sequence[str]) -> None:

@@ -1,10 +1,14 @@
-"""Asks a language model for the prompts of a class, in the words of ALFA (arXiv 2404.09654)."""
+"""Asks a language model, again where an answer cannot be used; the questions of ALFA.
+
+ALFA is arXiv 2404.09654.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from blemish.errors import ChatError
 from blemish.prompts._described import Label, data, read_descriptors, read_prompts
@@ -14,6 +18,7 @@ from blemish.types import ChatModel, Message
 FURTHER = 2
 """Further questions where an answer holds nothing that can be used."""
 _Texts = tuple[str, ...]
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,10 @@ def ask(
 
     def side(label: Label) -> _Texts:
         read = partial(read_prompts, label=label, class_name=name, consistent=consistent)
-        found, why = _answered(model, _question(label, name, consistent), read, queries)
-        if why:
-            raise _useless(model, label, name, queries[-1].reply, why)
-        return found
+        try:
+            return answered(model, _question(label, name, consistent), read, queries, again=_again)
+        except Unreadable as problem:
+            raise _useless(model, label, name, queries[-1].reply, str(problem)) from problem
 
     abnormal, normal = side("abnormal"), side("normal")
     both = set(map(folded, normal)) & set(map(folded, abnormal))
@@ -51,7 +56,10 @@ def ask(
         label: Label = "abnormal" if normal else "normal"
         raise _useless(model, label, name, queries[-1].reply, "both answers say the same")
     asked = data()["descriptors"].replace("{class}", name)
-    descriptors, _ = _answered(model, asked, read_descriptors, queries)
+    try:
+        descriptors = answered(model, asked, read_descriptors, queries, again=_again)
+    except Unreadable:
+        descriptors = ()
     return normal, abnormal, descriptors, tuple(queries)
 
 
@@ -68,32 +76,56 @@ def _question(label: Label, name: str, consistent: bool) -> str:
     return " ".join([*parts, words["form"]]).replace("{class}", name)
 
 
-def _answered(
+def _again(_: str) -> str:
+    return str(data()["again"])
+
+
+def answered(
     model: ChatModel,
     asked: str,
-    read: Callable[..., tuple[str, ...]],
+    read: Callable[..., _Read],
     queries: list[Query],
-) -> tuple[tuple[str, ...], str]:
-    """What an answer holds, and why it holds nothing after the last further question."""
+    *,
+    again: Callable[[str], str],
+    before: Sequence[Message] = (),
+) -> _Read:
+    """What an answer holds; where it holds nothing that can be used, the model is asked again.
+
+    Args:
+        model: any chat model.
+        asked: the question.
+        read: of a reply's text, with keywords `asked` and `ended`; raises Unreadable.
+        queries: gets each question and its reply.
+        again: what stands before a further question, from what was wrong with the last answer.
+        before: the conversation so far.
+
+    Raises:
+        Unreadable: of the last answer, after `FURTHER` further questions.
+        ChatError: the model gave none.
+    """
     why = ""
     for attempt in range(1 + FURTHER):
         # The descriptors' question ends with the first mark of the list, which must stay last.
-        question = f"{data()['again']} {asked}" if attempt else asked
-        reply = model.chat([Message("user", question)], attempt=attempt)
+        question = f"{again(why)} {asked}" if attempt else asked
+        reply = model.chat([*before, Message("user", question)], attempt=attempt)
         # Half of a surrogate pair, which a garbled reply may hold, is nothing that can be kept.
         text = reply.text.encode("utf-8", "replace").decode()
         queries.append(Query(question, text))
         try:
-            return read(text, asked=question, ended=reply.ended), ""
+            return read(text, asked=question, ended=reply.ended)
         except Unreadable as problem:
             why = str(problem)
-    return (), why
+    raise Unreadable(why)
 
 
 def _useless(model: ChatModel, label: Label, name: str, said: str, why: str) -> ChatError:
+    return useless(model, f"description of what is {label} about the class '{name}'", said, why)
+
+
+def useless(model: ChatModel, wanted: str, said: str, why: str) -> ChatError:
+    """The error of a model that gave nothing of what was wanted; `said` is its last answer."""
     came = f"'{' '.join(said.split())[:120]}'" if said.strip() else "an empty reply"
     return ChatError(
-        f"{model.name} gave no description of what is {label} about the class '{name}': {why}. "
-        f"The last answer was {came}. Take a larger model, or write the prompts by hand; "
-        "docs/prompts.md shows the file."
+        f"{model.name} gave no {wanted}: {why}. The last answer was {came}. Take a larger model, "
+        "or write the prompts by hand; docs/prompts.md shows the file."
     )

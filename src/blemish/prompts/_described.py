@@ -41,13 +41,13 @@ _BOLD = re.compile(r"\*\*|__|(?<!\w)[*_`]|[*_`](?!\w)")
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])[\"”’)]?\s+(?=[\"“‘(]?[A-ZÀ-Þ])")
 _CLAUSE_ENDS = re.compile(r"[,;:]? (?:–|—|-) |[,;:]\s+|\s+\(")
 _WRAPPED = re.compile(r"\n[ \t]+(?=[a-z])(?![a-z][.)])")
-_EDGES = " \t\"“”„«»‘’'`,;.!…"
+EDGES = " \t\"“”„«»‘’'`,;.!…"
 _NEXT_NUMBER = re.compile(r"(?<=[.!?;,])\s+\(?\d{1,3}[.)]?$")
 _TABLE_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     text: str
     listed: bool
     heading: bool
@@ -83,14 +83,14 @@ def read_prompts(
     found = []
     for begun, words in _descriptions(text, label, asked, ended):
         if begun:
-            found.append(_short(f"{beginning} {words}"))
+            found.append(short(f"{beginning} {words}"))
         elif consistent:
             continues = words.split()[0].lower() in data()["continues"]
             found.append(
-                _short(f"{beginning} {class_name}{'' if continues else ':'} {_small(words)}")
+                short(f"{beginning} {class_name}{'' if continues else ':'} {small(words)}")
             )
         else:
-            found.append(_short(words))
+            found.append(short(words))
     bare = f"{beginning} {class_name}".casefold()
     return _distinct(prompt for prompt in found if prompt.casefold() != bare)
 
@@ -107,11 +107,11 @@ def read_descriptors(text: str, *, asked: str, ended: str) -> tuple[str, ...]:
     ('cracks', 'dents: hollows in the metal')
     """
     first = text.lstrip().partition("\n")[0]
-    point = not (_MARK.match(first) or _is_chatter(first) or _SENTENCE_ENDS.search(first))
+    point = not (_MARK.match(first) or is_chatter(first) or _SENTENCE_ENDS.search(first))
     if first and point and first.rstrip()[-1:] != ":":
         text = f"- {text.lstrip()}"
     found = _descriptions(text, "abnormal", asked, ended)
-    return _distinct(_small(_short(words)) for _, words in found)
+    return _distinct(small(short(words)) for _, words in found)
 
 
 def _descriptions(text: str, label: Label, asked: str, ended: str) -> list[tuple[bool, str]]:
@@ -119,8 +119,8 @@ def _descriptions(text: str, label: Label, asked: str, ended: str) -> list[tuple
     if ended == "refused":
         raise Unreadable("the endpoint says that the model refused", "refused")
     text = _WRAPPED.sub(" ", without_echo(spoken(text), asked))
-    text = _finished(text) if ended == "length" else text
-    pieces = list(_pieces(_of_side(_lines(text, label), label), label))
+    text = finished(text) if ended == "length" else text
+    pieces = list(_pieces(_of_side(lines(text, label), label), label))
     in_list = any(line.listed or _rest(line.text, label) is not None for line in pieces)
     found = []
     for line in pieces:
@@ -128,7 +128,7 @@ def _descriptions(text: str, label: Label, asked: str, ended: str) -> list[tuple
         # Where there is a list, or lines that begin as asked, other lines stand around it.
         if (rest is None and in_list and not line.listed) or refuses(line.text.lower()):
             continue
-        words = _description(line.text, label) if rest is None else rest.strip(_EDGES)
+        words = _description(line.text, label) if rest is None else rest.strip(EDGES)
         if words:
             found.append((rest is not None, words))
     if not found and refuses(text.lower()):
@@ -138,13 +138,13 @@ def _descriptions(text: str, label: Label, asked: str, ended: str) -> list[tuple
     return found
 
 
-def _finished(text: str) -> str:
+def finished(text: str) -> str:
     """A reply that was cut off, without its last line; of a single line, without its sentence."""
     before, _, last = text.rstrip().rpartition("\n")
     return before if before.strip() else " ".join(_SENTENCE_ENDS.split(last)[:-1])
 
 
-def _lines(text: str, label: Label) -> Iterator[_Line]:
+def lines(text: str, label: Label) -> Iterator[Line]:
     """The lines of a reply, JSON and tables among them, without marks."""
     values = [_strings(value) for value, _, _ in json_values(text, [])]
     if strings := [line for some in values for line in some]:
@@ -162,31 +162,31 @@ def _lines(text: str, label: Label) -> Iterator[_Line]:
         elif not _TABLE_RULE.fullmatch(row):
             named = column is not None and column < len(cells)
             cell = cells[column] if named and column is not None else max(cells, key=len)
-            yield _Line(_BOLD.sub("", cell), listed=True, heading=False)
+            yield Line(_BOLD.sub("", cell), listed=True, heading=False)
 
 
-def _strings(value: Any) -> Iterator[_Line]:
+def _strings(value: Any) -> Iterator[Line]:
     """The texts of a JSON value; a key with texts below it is their heading."""
     if isinstance(value, str):
-        yield _Line(value, listed=True, heading=False)
+        yield Line(value, listed=True, heading=False)
     elif isinstance(value, list):
         for one in value:
             yield from _strings(one)
     elif isinstance(value, dict):
         for key, one in value.items():
-            yield _Line(key, listed=False, heading=True)
+            yield Line(key, listed=False, heading=True)
             yield from _strings(one)
 
 
-def _line(row: str) -> _Line:
+def _line(row: str) -> Line:
     listed = bool(_MARK.match(row)) and not set(row.strip()) <= set("-*=_ ")
     text = (_MARK.sub("", row, count=1) if listed else row).strip()
     whole = re.fullmatch(r"#+ .*|\*\*[^*]+\*\*:?|```.*", text)
     text = _BOLD.sub("", text.lstrip("#> ")).strip()
-    return _Line(text, listed, text.endswith(":") or bool(whole and not listed))
+    return Line(text, listed, text.endswith(":") or bool(whole and not listed))
 
 
-def _of_side(lines: Iterable[_Line], label: Label) -> Iterator[_Line]:
+def _of_side(lines: Iterable[Line], label: Label) -> Iterator[Line]:
     """Without headings, and without what stands below a heading of the other side."""
     left_out = False
     for line in lines:
@@ -199,7 +199,7 @@ def _of_side(lines: Iterable[_Line], label: Label) -> Iterator[_Line]:
             yield line
 
 
-def _pieces(lines: Iterable[_Line], label: Label) -> Iterator[_Line]:
+def _pieces(lines: Iterable[Line], label: Label) -> Iterator[Line]:
     """A point of a list each, else a sentence; what begins as asked is a piece of its own."""
     for line in lines:
         pieces: list[str] = []
@@ -209,28 +209,28 @@ def _pieces(lines: Iterable[_Line], label: Label) -> Iterator[_Line]:
             else:
                 pieces.append(text)
         for text in pieces:
-            yield _Line(_NEXT_NUMBER.sub("", text.strip()), line.listed, heading=False)
+            yield Line(_NEXT_NUMBER.sub("", text.strip()), line.listed, heading=False)
 
 
 def _rest(text: str, label: Label) -> str | None:
     """What stands behind the beginning that was asked for, or one like it; None without one."""
     found = _at_start(data()["near beginning"][label], text)
-    return text.lstrip(_EDGES)[found:].strip() if found else None
+    return text.lstrip(EDGES)[found:].strip() if found else None
 
 
 def _description(text: str, label: Label) -> str:
     """A piece that does not begin as asked, as a description; "" where it is none."""
-    text = text.strip(_EDGES)
+    text = text.strip(EDGES)
     found = _at_start(data()["look for"], text)
     text = text[found:]
     about_other = _at_start(data()["other side"][label], text)
     letters = [sign for sign in text if sign.isalpha()]
     foreign = sum(ord(letter) > 0x24F for letter in letters) * 3 > len(letters)
     none = about_other or foreign or len(letters) < 3 or text[-1:] in (":", "?")
-    return "" if none or _is_chatter(text) else text
+    return "" if none or is_chatter(text) else text
 
 
-def _is_chatter(text: str) -> bool:
+def is_chatter(text: str) -> bool:
     return bool(_at_start(data()["chatter"], text))
 
 
@@ -240,7 +240,7 @@ def _is_heading_of(text: str, label: Label) -> bool:
 
 def _at_start(patterns: Sequence[str], text: str) -> int:
     """How many characters of a text fit one of these patterns, from its start."""
-    found = _compiled(tuple(patterns)).match(text.lstrip(_EDGES))
+    found = _compiled(tuple(patterns)).match(text.lstrip(EDGES))
     return found.end() if found else 0
 
 
@@ -249,19 +249,19 @@ def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
-def _short(prompt: str) -> str:
+def short(prompt: str) -> str:
     """A prompt that CLIP can read whole, cut where a sentence or a clause ends; "" without one."""
     prompt = " ".join(prompt.split())
     places = [len(prompt)]
     for ends in (_SENTENCE_ENDS, _CLAUSE_ENDS):
         places += reversed([end.start() for end in ends.finditer(prompt, 0, _LONGEST_SIGNS)])
-    cuts = (prompt[:place].strip(_EDGES) for place in places)
+    cuts = (prompt[:place].strip(EDGES) for place in places)
     return next(
         (cut for cut in cuts if len(cut.split()) <= LONGEST and len(cut) <= _LONGEST_SIGNS), ""
     )
 
 
-def _small(words: str) -> str:
+def small(words: str) -> str:
     """The words without a capital at their beginning; abbreviations keep it."""
     return words[0].lower() + words[1:] if words[1:2].islower() or words[1:2] == " " else words
 

@@ -16,6 +16,8 @@ from blemish.errors import InputError, OutputError
 from blemish.files import install
 from blemish.prompts._asked import Query, folded
 
+Style = Literal["alfa", "apg"]
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -24,9 +26,10 @@ class Generated:
     Attributes:
         class_name: as the prompts call it.
         style: "alfa", or "apg" for those of IAD-GPT.
-        normal: prompts for good parts, distinct.
-        abnormal: prompts for anomalous parts, distinct, none of them among the normal ones.
-        descriptors: what an anomaly may look like; may be empty.
+        normal: prompts for good parts, distinct; may be empty with "apg".
+        abnormal: prompts for anomalous parts, distinct, none of them among the normal ones; with
+            "apg" one for each descriptor, in their order, that begins with it: "crack: an ...".
+        descriptors: what an anomaly may look like; may be empty with "alfa".
         made_by: the model's name, or "written for this project".
         fingerprint: of the model; "" where a person wrote them.
         consistent: every prompt begins with "A normal image of" or "An abnormal image of"; the
@@ -37,7 +40,7 @@ class Generated:
     """
 
     class_name: str
-    style: str
+    style: Style
     normal: tuple[str, ...]
     abnormal: tuple[str, ...]
     descriptors: tuple[str, ...] = ()
@@ -69,13 +72,13 @@ class File(BaseModel):
     version: Literal[1]
     class_name: _Text = Field(alias="class")
     names: tuple[_Text, ...] = ()
-    style: Literal["alfa", "apg"]
+    style: Style
     made_by: str = ""
     fingerprint: str = ""
     consistent: bool = Field(default=True, alias="syntactic_consistency")
     sha256: str = ""
     queries: tuple[Query, ...] = ()
-    normal: tuple[_Text, ...] = Field(min_length=1)
+    normal: tuple[_Text, ...] = ()
     abnormal: tuple[_Text, ...] = Field(min_length=1)
     descriptors: tuple[_Text, ...] = ()
 
@@ -150,7 +153,7 @@ def parsed(text: str, name: str) -> File:
     """The text of a file that goes by this name."""
     try:
         found = File.model_validate_json(text)
-        problem = _said_twice(found)
+        problem = _said_twice(found) or _unlike_style(found)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -169,6 +172,20 @@ def _said_twice(file: File) -> str:
             return f"'{twice[0]}' stands there twice"
     both = set(map(folded, file.normal)) & set(map(folded, file.abnormal))
     return f"'{min(both)}' stands on both sides, normal and abnormal" if both else ""
+
+
+def _unlike_style(file: File) -> str:
+    if file.style == "alfa":
+        return "" if file.normal else "normal: expected a sentence at least"
+    if len(file.descriptors) != len(file.abnormal):
+        return (
+            f"{len(file.abnormal)} abnormal prompts and {len(file.descriptors)} descriptors; "
+            "style 'apg' has one prompt for each, in the same order"
+        )
+    for keyword, prompt in zip(file.descriptors, file.abnormal, strict=True):
+        if not folded(prompt).startswith(f"{folded(keyword)}:"):
+            return f"'{prompt}' does not begin with its descriptor, '{keyword}:'"
+    return ""
 
 
 def sha256(text: str) -> str:

@@ -7,6 +7,7 @@ rule, before any model is asked:
 |------------------------------------------|-------------------|------------------------|
 | in another language                      | "foreign"         | a fixed sentence       |
 | about this part, of a known topic        | the topic         | the model, checked     |
+| of what kind an anomaly is               | "kind"            | a ranking, if there is |
 | what is in the picture, of a named class | "object"          | a fixed sentence       |
 | about this part, anything else           | "beyond"          | a fixed sentence       |
 | about no part: small talk, general terms | "general"         | the model, marked so   |
@@ -24,7 +25,7 @@ import numpy as np
 
 from blemish.places import POSITIONS, positions
 from blemish.prompts import anomalygpt as prompts
-from blemish.prompts import vqa_answer
+from blemish.prompts import apg, vqa_answer
 from blemish.prompts._dialogue_topics import Asked, about, data, language
 from blemish.prompts._vqa_where import places
 from blemish.prompts.anomalygpt import Marked, Told, marked
@@ -52,6 +53,7 @@ class Finding:
         marked: its regions, counted and placed as answers are taught.
         touched: words of all cells that they touch.
         explanation: of the inspection.
+        kinds: what its detector says of the kind of an anomaly; "" for one that never can.
     """
 
     verdict: Verdict
@@ -59,6 +61,7 @@ class Finding:
     marked: Marked
     touched: frozenset[str]
     explanation: str
+    kinds: str = ""
 
 
 def by_rule(asked: Asked, finding: Finding, class_name: str) -> str | None:
@@ -74,6 +77,9 @@ def by_rule(asked: Asked, finding: Finding, class_name: str) -> str | None:
         return prompts.shown(class_name)
     if asked.about == "presence" and finding.verdict == "unsure":
         return own_words(finding)
+    if asked.about == "kind" and finding.kinds and finding.verdict != "normal":
+        doubt = own_words(finding) if finding.verdict == "unsure" else ""
+        return f"{doubt} {finding.kinds}".strip()
     return None
 
 
@@ -95,7 +101,9 @@ def finding(sample: Sample, inspection: Inspection) -> Finding:
     )
     touched = frozenset(place for mask in masks for place in positions(mask))
     verdict, reason = inspection.verdict, inspection.reason
-    return Finding(verdict, reason, together, touched, inspection.explanation)
+    evidence = inspection.evidence
+    kinds = apg.ranked(evidence["kinds"]) if "kinds" in evidence else evidence.get("no_kinds", "")
+    return Finding(verdict, reason, together, touched, inspection.explanation, kinds)
 
 
 def own_words(finding: Finding, about: str = "presence") -> str:

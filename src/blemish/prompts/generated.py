@@ -1,7 +1,8 @@
 """Prompts that a language model writes for a class (ALFA, arXiv 2404.09654), and their store.
 
 Each class is one readable JSON file, which a person may edit. A bank for known classes ships as
-data (bank/*.json), written for this project; wordings are data too (generated.json).
+data (bank/*.json and, for IAD-GPT, bank/apg/*.json), written for this project; wordings are data
+too (generated.json). `apg` asks for those of IAD-GPT; they are kept and found here.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from pathlib import Path
 
 from blemish.errors import OptionError, nearest
 from blemish.prompts._asked import Query, ask
-from blemish.prompts._stored import Generated, digest, parsed, read, sha256, stored, write
+from blemish.prompts._stored import Generated, Style, digest, parsed, read, sha256, stored, write
 from blemish.prompts.contrast import called, key
 from blemish.types import ChatModel
 
 __all__ = [
-    "Generated", "Query", "bank", "banked", "digest", "edited", "find", "generate", "is_edited",
-    "kept", "kept_at", "read", "unknown", "write",
+    "Generated", "Query", "Style", "bank", "banked", "digest", "edited", "find", "generate",
+    "is_edited", "kept", "kept_at", "read", "unknown", "write",
 ]  # fmt: skip
 
 
-def bank(class_name: str, style: str = "alfa") -> Generated | None:
+def bank(class_name: str, style: Style = "alfa") -> Generated | None:
     """The prompts that ship for a class; None where there are none.
 
     Args:
@@ -37,17 +38,17 @@ def bank(class_name: str, style: str = "alfa") -> Generated | None:
     return _bank().get((key(class_name), style))
 
 
-def banked() -> tuple[Generated, ...]:
-    """All prompts that ship, by class."""
-    unique = {(one.class_name, one.style): one for one in _bank().values()}
-    return tuple(unique[key] for key in sorted(unique))
+def banked(style: Style = "alfa") -> tuple[Generated, ...]:
+    """All prompts of a style that ship, by class."""
+    unique = {one.class_name: one for (_, its), one in _bank().items() if its == style}
+    return tuple(unique[name] for name in sorted(unique))
 
 
 @cache
-def _bank() -> dict[tuple[str, str], Generated]:
+def _bank() -> dict[tuple[str, Style], Generated]:
     folder = files("blemish.prompts").joinpath("bank")
-    known: dict[tuple[str, str], Generated] = {}
-    for file in folder.iterdir() if folder.is_dir() else ():
+    known: dict[tuple[str, Style], Generated] = {}
+    for file in [*folder.iterdir(), *folder.joinpath("apg").iterdir()]:
         if file.name.endswith(".json"):
             one = parsed(file.read_text("utf-8"), file.name)
             made = one.generated()
@@ -55,38 +56,39 @@ def _bank() -> dict[tuple[str, str], Generated]:
     return known
 
 
-def unknown(class_name: str) -> str:
+def unknown(class_name: str, style: Style = "alfa") -> str:
     """What to say of a class that is not in the bank: which one may be meant, and all of them.
 
     >>> "Did you mean 'polycrystalline solar cell'?" in unknown("solar cells")
     True
     """
-    known = nearest(key(class_name), [one.class_name for one in banked()])
+    known = nearest(key(class_name), [one.class_name for one in banked(style)])
     return f"The bank has no prompts for the class '{called(class_name)}'. {known}"
 
 
-def find(path: str | Path, class_name: str) -> Generated:
-    """The prompts of a class for ALFA, from a file or from a folder with one file a class.
+def find(path: str | Path, class_name: str, style: Style = "alfa") -> Generated:
+    """The prompts of a class and style, from a file or from a folder with one file a class.
 
     Args:
         path: of the file, or of the folder with *.json.
         class_name: the file's class or one of its names.
+        style: see `Generated`.
 
     Raises:
-        OptionError: nothing is there, or it has no prompts of style "alfa" for this class, or two
+        OptionError: nothing is there, or it has no prompts of the style for this class, or two
             files of the folder have; the message says what to do.
         InputError: a file is damaged.
     """
     path, name = Path(path).expanduser(), called(class_name)
     if not os.path.exists(path):  # unlike Path.exists, False for whatever is no path at all
         raise OptionError(
-            f"{path}, named for prompts, is no file and no folder. `blemish prompts make --class "
-            f"'{name}' --llm KIND:NAME --out {path}` writes such a file."
+            f"{path}, named for prompts, is no file and no folder. `{_made(name, style)} --out "
+            f"{path}` writes such a file."
         )
     folder = path.is_dir()
     found = {file: read(file) for file in (sorted(path.glob("*.json")) if folder else [path])}
     own = {file: one for file, one in found.items() if key(class_name) in _keys(one)}
-    fit = [file for file, one in own.items() if one.style == "alfa"]
+    fit = [file for file, one in own.items() if one.style == style]
     if len(fit) > 1:
         raise OptionError(
             f"{fit[0]} and {fit[1]} both have prompts for the class '{name}'. Name one of them in "
@@ -96,20 +98,26 @@ def find(path: str | Path, class_name: str) -> Generated:
         return own[fit[0]]
     for file, one in own.items():
         raise OptionError(
-            f"The prompts {file} are of style '{one.style}'; expected 'alfa'. Name another file, "
-            "or have one written: `blemish prompts make`."
+            f"The prompts {file} are of style '{one.style}'; expected '{style}'. Name another "
+            f"file, or have one written: `{_made(name, style)}`."
         )
     classes = {one.class_name for one in found.values()}
     raise OptionError(
-        _of_others(path, name, classes) if folder else _of_another(path, name, *classes)
+        _of_others(path, name, classes, style) if folder else _of_another(path, name, *classes)
     )
 
 
-def _of_others(folder: Path, name: str, classes: Collection[str]) -> str:
+def _made(name: str, style: Style) -> str:
+    return (
+        f"blemish prompts make{' --style apg' * (style == 'apg')} --class '{name}' --llm KIND:NAME"
+    )
+
+
+def _of_others(folder: Path, name: str, classes: Collection[str], style: Style) -> str:
     return (
         f"{folder} has no prompts for the class '{name}'. {nearest(key(name), classes)} Name one "
         "of these classes (on the command line: --class), or have a language model write prompts "
-        f"into that folder: `blemish prompts make --class '{name}' --llm KIND:NAME --out FILE`."
+        f"into that folder: `{_made(name, style)} --out FILE`."
     )
 
 
@@ -169,13 +177,20 @@ def kept(class_name: str, model: ChatModel, *, consistent: bool = True, folder: 
     return read(path)
 
 
-def kept_at(class_name: str, fingerprint: str, *, consistent: bool = True, folder: Path) -> Path:
-    """Where `kept` keeps the prompts that a model of this fingerprint writes for a class."""
+def kept_at(
+    class_name: str,
+    fingerprint: str,
+    *,
+    consistent: bool = True,
+    folder: Path,
+    style: Style = "alfa",
+) -> Path:
+    """Where the prompts that a model of this fingerprint writes for a class are kept."""
     name = called(class_name).casefold()
     plain = re.sub(r"[^\w-]+", "_", name)[:60]
     if plain != name.replace(" ", "_"):
         plain += f"-{sha256(name)[:4]}"
-    return folder / f"{plain}-alfa-{_code(fingerprint, consistent)}.json"
+    return folder / f"{plain}-{style}-{_code(fingerprint, consistent)}.json"
 
 
 def _code(fingerprint: str, consistent: bool) -> str:
