@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 import blemish
-from blemish.detectors.anomalygpt import adapter_folder
+from blemish.detectors import _answer
+from blemish.detectors._reading_options import adapter_folder
 from blemish.prompts import anomalygpt as prompts
 from blemish.synthesis.procedural import KINDS, make_part
 from blemish.training.curriculum import made_up
@@ -31,7 +32,7 @@ def main() -> None:
     """Ask, and print the shares."""
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     ask.add_argument("--maps", type=int, default=128)
-    ask.add_argument("--adapter", type=Path, default=adapter_folder(""))
+    ask.add_argument("--adapter", type=Path, default=adapter_folder("", "anomalygpt"))
     ask.add_argument("--seed", type=int, default=99)
     given = ask.parse_args()
     detector: Any = blemish.load("anomalygpt", dtype="int8", adapter=str(given.adapter))
@@ -40,9 +41,10 @@ def main() -> None:
     for start in range(0, given.maps, BATCH):
         some = [made_up(random, 1 + 2 * ((start + i) % 2)) for i in range(BATCH)]
         numbers = range(start, start + BATCH)
-        parts = [make_part(KINDS[n % len(KINDS)], UNSEEN + n).sample.image for n in numbers]
-        rows = detector.shown(parts, detector._see(parts), [scores for scores, _ in some])
-        answers = detector._ask(rows, [""] * BATCH)
+        parts = [make_part(KINDS[n % len(KINDS)], UNSEEN + n).sample for n in numbers]
+        seen = detector._see([part.image for part in parts])
+        rows = detector.shown(parts, seen, [scores for scores, _ in some])
+        answers = _answer.asked(detector.language_model, rows, [""] * BATCH)
         for answer, (_, mask) in zip(answers, some, strict=True):
             true, told = prompts.marked(mask), answer.told
             found = {"yes or no": told.verdict == ("yes" if true.number else "no")}

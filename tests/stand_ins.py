@@ -197,17 +197,19 @@ class Reader:
         )
 
 
-def reading_adapter(folder: Path, encoder: str) -> Path:
-    """An adapter of AnomalyGPT, written by hand, that `Reader` understands.
+def reading_adapter(folder: Path, encoder: str, kind: str = "anomalygpt") -> Path:
+    """An adapter of a detector, written by hand, that `Reader` understands.
 
-    The layer's norm takes mean and scale away; the ratio of two differences stays.
+    The layer's norm takes mean and scale away; the ratio of two differences stays. Of "iad-gpt",
+    whose masks are two, half of that of each is read.
     """
     import torch
 
     from blemish.detectors import _adapter
 
+    own = kind == "iad-gpt"
     config = _adapter.AdapterConfig(
-        kind="anomalygpt",
+        kind=kind,
         encoder=encoder,
         layers=(1, 2),
         features=13,
@@ -216,20 +218,34 @@ def reading_adapter(folder: Path, encoder: str) -> Path:
         language_model=Reader.name,
         width=Reader.width,
         spread=Reader.spread,
+        enhancer=own,
+        fusion=own,
+        apg=own,
+        abnormal=8 if own else 1,
     )
     torch.manual_seed(0)
     made: dict[str, Any] = _adapter.modules(config)
     learner, image = made["prompt_learner"], made["image"]
+    blocks = learner.blocks if own else [learner]
+    pictures = [expert.out for expert in image.experts] if own else [image.linear]
     with torch.no_grad():
-        for tensor in (learner.mix, learner.out, image.linear):
-            tensor.weight.zero_()
-            tensor.bias.zero_()
-        learner.cells.zero_()
         learner.base_prompts.zero_()
-        learner.mix.weight[0, -3] = 10  # how far the maximum lies above 0.5
-        learner.mix.bias[0] = 5
-        learner.out.weight[0, 0] = 1
-        learner.out.bias[1:3] = torch.tensor([5.0, -5.0])
-        image.linear.bias[1:3] = torch.tensor([-5.0, 5.0])
+        for block in blocks:
+            block.cells.zero_()
+            for tensor in (block.mix, block.out):
+                tensor.weight.zero_()
+                tensor.bias.zero_()
+            block.mix.weight[0, -3] = 10  # how far the maximum lies above 0.5
+            block.mix.bias[0] = 5
+        for out in pictures:
+            out.weight.zero_()
+            out.bias.copy_(torch.tensor([0.0, -5.0, 5.0, 0.0]))
+        if own:
+            first, second = blocks
+            first.out.weight[0, 0], second.out.weight[1, 0] = 0.5, -0.5
+            first.out.bias[1], second.out.bias[0] = 5, -5
+        else:
+            learner.out.weight[0, 0] = 1
+            learner.out.bias[1:3] = torch.tensor([5.0, -5.0])
     _adapter.write(folder, config, made)
     return folder

@@ -175,6 +175,16 @@ DETECTORS = (
         licence="Apache-2.0",
     ),
     DetectorEntry(
+        name="iad-gpt",
+        target="blemish.detectors.iad_gpt:IADGPT",
+        options="blemish.detectors.iad_gpt:IADGPTOptions",
+        summary="anomalygpt with abnormal prompts, and masks of every layer; names the kind",
+        few_shot=True,
+        embeds=True,
+        parts={"encoder": "dinov2-small", "language_model": "smollm2-135m", "speaker": ""},
+        licence="Apache-2.0",
+    ),
+    DetectorEntry(
         name="gpt4v-ad",
         target="blemish.detectors.gpt4v_ad:GPT4VAD",
         options="blemish.detectors.gpt4v_ad:GPT4VADOptions",

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from blemish.detectors.iad_gpt import IADGPT, IADGPTOptions
 from blemish.detectors.musc import MuSc, MuScOptions
 from blemish.detectors.padim import PaDiM, PaDiMOptions
 from blemish.detectors.patch_memory import PatchMemory, PatchMemoryOptions
@@ -89,6 +90,18 @@ def published(cells: Encoder) -> Callable[..., Detector]:
         if name == "patchcore":
             return PatchCore(encoder=cells, options=PatchCoreOptions(**given), seed=seed)
         return Spade(encoder=cells, options=SpadeOptions(**given), seed=seed)
+
+    return build
+
+
+@pytest.fixture
+def reading_iad_gpt(stand_ins: ModuleType, tmp_path: Path) -> Callable[..., Any]:
+    """Builds `iad-gpt` over an encoder so that it answers rightly what its masks show."""
+
+    def build(encoder: Encoder, **options: Any) -> IADGPT:
+        folder = stand_ins.reading_adapter(tmp_path / "reading", encoder.name, "iad-gpt")
+        own = IADGPTOptions(adapter=str(folder), **options)
+        return IADGPT(encoder=encoder, language_model=stand_ins.Reader(), options=own)
 
     return build
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from blemish.detectors import _adapter, anomalygpt
+from blemish.detectors import _adapter, _answer, _language_reader
 from blemish.detectors._anomalygpt_import import PUBLISHED, write_lora
 from blemish.detectors.anomalygpt import AnomalyGPT, AnomalyGPTOptions
 from blemish.encoders.clip import Clip
@@ -25,7 +25,8 @@ from blemish.types import Sample
 
 WIDTH = 32
 Options: Any = AnomalyGPTOptions
-DETECTOR: Any = anomalygpt
+READER: Any = _language_reader
+SAID: Any = _answer
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ class Shown:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.maps: list[Any] = []
         self.rows: list[int] = []
-        real, arranged = DETECTOR.embeddings, DETECTOR.arranged
+        real, arranged = READER.embeddings, SAID.arranged
 
         def embeddings(learnt: Any, model: Any, pictures: Any, maps: Sequence[Any]) -> Any:
             self.maps = list(maps)
@@ -108,8 +109,8 @@ class Shown:
             self.rows.append(len(rows))
             return arranged(model, rows, slots)
 
-        monkeypatch.setattr(anomalygpt, "embeddings", embeddings)
-        monkeypatch.setattr(anomalygpt, "arranged", turn)
+        monkeypatch.setattr(_language_reader, "embeddings", embeddings)
+        monkeypatch.setattr(_answer, "arranged", turn)
 
 
 @pytest.mark.parametrize("shots", [0, 2])
@@ -165,13 +166,13 @@ def test_the_published_picture_is_a_linear_layer_of_the_joint_feature(
     clip: Clip, published: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    real = DETECTOR.arranged
+    real = SAID.arranged
 
     def turn(model: Any, rows: torch.Tensor, slots: Any) -> Any:
         seen.append(rows[0].numpy())
         return real(model, rows, slots)
 
-    monkeypatch.setattr(anomalygpt, "arranged", turn)
+    monkeypatch.setattr(_answer, "arranged", turn)
     (sample,) = parts(9)
     over_clip(clip, published, models).predict([sample])
     state = _adapter.read(published)[1]["image"].state_dict()

@@ -54,7 +54,7 @@ def load(
         if entry.embeds:
             asked["language_model"] = stand_ins.Reader()
             folder = tmp_path_factory.mktemp("adapter")
-            quick = {"adapter": str(stand_ins.reading_adapter(folder, captions.name))}
+            quick = {"adapter": str(stand_ins.reading_adapter(folder, captions.name, entry.name))}
         elif "language_model" in entry.parts:
             asked["language_model"] = Scripted(seeing)
 

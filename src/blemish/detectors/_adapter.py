@@ -45,6 +45,12 @@ class AdapterConfig:
         joint: where a feature of an encoder's joint space stands for the picture instead, its
             values; else 0.
         left_out: modules that it was trained without, "decoder" or "prompt_learner".
+        enhancer: the text-guided enhancer stands in the place of the image projection.
+        fusion: multi-mask fusion stands in the place of the prompt learner.
+        apg: the decoder compares with the texts of the abnormal prompt generator too.
+        abnormal: abnormal texts that are learned, where texts are.
+        staged: it was trained stage by stage, as IAD-GPT is, and not all at once.
+        anomalies: how those that it was trained on were made: "nsa", "cutpaste" or "both".
     """
 
     kind: str
@@ -61,34 +67,62 @@ class AdapterConfig:
     version: int = VERSION
     joint: int = 0
     left_out: tuple[str, ...] = ()
+    enhancer: bool = False
+    fusion: bool = False
+    apg: bool = False
+    abnormal: int = 1
+    staged: bool = False
+    anomalies: str = "nsa"
 
     @property
     def published(self) -> bool:
-        """It came out of AnomalyGPT's own checkpoints."""
+        """It has the published sizes, as what came out of AnomalyGPT's own checkpoints has."""
         return self.prompt_learner == "published"
 
 
 def modules(config: AdapterConfig) -> dict[str, nn.Module]:
-    """New modules by name: "image", and "decoder" and "prompt_learner" unless left out."""
+    """New modules by name: "image", and "decoder" and "prompt_learner" unless left out.
+
+    The names say what a module is for: an enhancer is "image", a fusion "prompt_learner".
+    """
     from blemish.detectors import _anomalygpt_modules as parts
 
-    compact = not config.published
-    made: dict[str, nn.Module] = {
-        "image": parts.ImageProjection(
-            config.joint or config.features, config.width, config.spread if compact else None
-        )
-    }
+    made: dict[str, nn.Module] = {"image": _image(config)}
     if "decoder" not in config.left_out:
+        learned = 1 + config.abnormal if config.learned_texts else 0
         made["decoder"] = parts.Decoder(
-            [config.features] * len(config.layers), config.text, config.learned_texts
+            [config.features] * len(config.layers), config.text, learned
         )
     if "prompt_learner" not in config.left_out:
-        made["prompt_learner"] = (
-            parts.CompactPromptLearner(config.width, config.spread)
-            if compact
-            else parts.PublishedPromptLearner(config.width)
-        )
+        made["prompt_learner"] = _prompt_learner(config)
     return made
+
+
+def _image(config: AdapterConfig) -> nn.Module:
+    from blemish.detectors import _anomalygpt_modules as anomalygpt
+    from blemish.detectors import _iad_gpt_modules as iad_gpt
+
+    values, spread = config.joint or config.features, None if config.published else config.spread
+    if not config.enhancer:
+        return anomalygpt.ImageProjection(values, config.width, spread)
+    return iad_gpt.TextGuidedEnhancer(
+        (values, config.features, config.text),
+        config.width,
+        spread,
+        learned=config.learned_texts,
+    )
+
+
+def _prompt_learner(config: AdapterConfig) -> nn.Module:
+    from blemish.detectors import _anomalygpt_modules as anomalygpt
+    from blemish.detectors import _iad_gpt_modules as iad_gpt
+
+    if config.fusion:
+        spread = None if config.published else config.spread
+        return iad_gpt.MultiMaskFusion(config.width, spread, len(config.layers))
+    if config.published:
+        return anomalygpt.PublishedPromptLearner(config.width)
+    return anomalygpt.CompactPromptLearner(config.width, config.spread)
 
 
 def write(folder: Path, config: AdapterConfig, made: Mapping[str, nn.Module]) -> None:

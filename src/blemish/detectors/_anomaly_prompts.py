@@ -121,7 +121,7 @@ class PromptSource:
         self._model, self._consistent = model, consistent
         self._folder = settings().cache / "prompts"
         if self._path is not None:
-            said = [_saved.digest(file.read_bytes()) for file in _files(self._path)]
+            said = digests(self._path)
         elif model is not None:
             said = [model.fingerprint, *generated.edited(self._folder, model.fingerprint)]
         else:
@@ -157,10 +157,17 @@ class PromptSource:
         return found
 
 
-def _files(path: Path) -> list[Path]:
+def digests(path: str | Path) -> list[str]:
+    """The sha256 of a file of prompts, or of each file of a folder.
+
+    Raises:
+        OptionError: the path names nothing.
+    """
+    path = Path(path).expanduser()
     if not os.path.exists(path):  # of a name that is too long, Path raises an error
         raise OptionError(
             f"prompts={path} names no file and no folder. Make a file with `blemish prompts "
             "make`, or leave the option out."
         )
-    return sorted(path.glob("*.json")) if path.is_dir() else [path]
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    return [_saved.digest(file.read_bytes()) for file in files]

@@ -25,41 +25,47 @@ STEEP = 20.0
 
 
 class Decoder(nn.Module):
-    """Patch tokens of several layers between a normal and an abnormal text: equation 1.
+    """Patch tokens of several layers between normal and abnormal texts: equation 1.
 
     The sum of the equation is a mean here, as in the published code, so that the map stays in
-    [0, 1]; features are L2-normalised and the softmax takes a logit scale of 100, as there.
+    [0, 1]; features are L2-normalised and the softmax takes a logit scale of 100, as there. Of
+    several abnormal texts, as IAD-GPT (2510.16036) has them, the shares are added.
 
     Args:
         widths: values of a patch token in each layer.
         text: values of a text feature.
-        learned: the two text features are parameters, for an encoder without a text tower.
+        learned: how many text features are parameters, for an encoder without a text tower; 0 for
+            none.
     """
 
     scale = 100.0
 
-    def __init__(self, widths: Sequence[int], text: int, learned: bool = True) -> None:
+    def __init__(self, widths: Sequence[int], text: int, learned: int = 2) -> None:
         super().__init__()
         self.fc = nn.ModuleList(nn.Linear(width, text) for width in widths)
-        self.texts = nn.Parameter(torch.randn(2, text)) if learned else None
+        self.texts = nn.Parameter(torch.randn(learned, text)) if learned else None
 
     def forward(self, tokens: Sequence[Tensor], texts: Tensor | None = None) -> Tensor:
-        """(N, h, w) in [0, 1]: the abnormal text's share, averaged over layers.
+        """(N, h, w) in [0, 1]: the abnormal texts' share, averaged over layers; see `layers`."""
+        return self.layers(tokens, texts).mean(1)
+
+    def layers(self, tokens: Sequence[Tensor], texts: Tensor | None = None) -> Tensor:
+        """(N, L, h, w) in [0, 1]: the abnormal texts' share in each layer.
 
         Args:
-            tokens: (N, h, w, C) of each layer; grids may differ, and the finest is given.
-            texts: (2, text) normal and abnormal, where they are not learned.
+            tokens: L times (N, h, w, C); grids may differ, and the finest is given.
+            texts: (1 + n, text) where they are not learned: the normal text, then the abnormal.
         """
-        both = self.texts if texts is None else texts
-        assert both is not None
-        both = f.normalize(both, dim=-1)
+        given = self.texts if texts is None else texts
+        assert given is not None
+        given = f.normalize(given, dim=-1)
         maps = [
-            (self.scale * f.normalize(fc(layer), dim=-1) @ both.T).softmax(-1)[..., 1]
+            (self.scale * f.normalize(fc(layer), dim=-1) @ given.T).softmax(-1)[..., 1:].sum(-1)
             for fc, layer in zip(self.fc, tokens, strict=True)
         ]
         finest = max((m.shape[1:] for m in maps), key=lambda shape: shape.numel())
         maps = [m if m.shape[1:] == finest else _upsampled(m, finest) for m in maps]
-        return torch.stack(maps).mean(0)
+        return torch.stack(maps, 1)
 
 
 def _upsampled(maps: Tensor, size: Sequence[int]) -> Tensor:
@@ -97,44 +103,32 @@ class PublishedPromptLearner(nn.Module):
         return torch.cat([self.base_prompts.expand(len(maps), -1, -1), cells], 1)
 
 
-class CompactPromptLearner(nn.Module):
-    """The prompt learner for a small language model: few base embeddings, one a cell of the grid.
+class MaskReader(nn.Module):
+    """What each cell of a map shows: one row of values for each cell of the 3 x 3 grid.
 
-    Each cell's embedding comes from what a small convolutional net sees there, pooled by mean and
-    maximum, and from how the map's own maximum in the cell compares with several levels. The first
-    weights of the levels are large: embeddings that hardly change with the map teach a frozen
-    language model nothing. Embeddings are brought to the spread of the language model's own, which
-    keeps its attention alive.
+    Taken from what a small convolutional net sees in the cell, pooled by mean and maximum, and from
+    how the map's own maximum there compares with several levels. The first weights of the levels
+    are large: embeddings that hardly change with the map teach a frozen language model nothing.
 
     Args:
-        width: W.
-        spread: standard deviation of the language model's token embeddings.
-        base: base embeddings.
-        channels: of the convolutional net's last layer.
+        meta_net: the net, of maps in [-1, 1].
+        channels: of its last layer.
+        width: values of a row.
     """
 
-    side = MAP
-
-    def __init__(self, width: int, spread: float, base: int = 4, channels: int = 32) -> None:
+    def __init__(self, meta_net: nn.Module, channels: int, width: int) -> None:
         super().__init__()
-        steps = (1, channels // 4, channels // 2, channels)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(steps):
-            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GELU()]
-        self.meta_net = nn.Sequential(*layers)
+        self.meta_net = meta_net
         self.mix = nn.Linear(2 * channels + len(LEVELS), 4 * channels)
         nn.init.normal_(self.mix.weight[:, 2 * channels :])
         self.out = nn.Linear(4 * channels, width)
-        self.norm = nn.LayerNorm(width)
         self.cells = nn.Parameter(torch.randn(CELLS**2, 4 * channels))
-        self.base_prompts = nn.Parameter(spread * torch.randn(base, width))
-        self.spread = spread
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, base + 9, W): base embeddings, then those of the cells row by row.
+        """(N, 9, width), row by row.
 
         Args:
-            maps: (N, 112, 112) in [0, 1].
+            maps: (N, side, side) in [0, 1].
         """
         seen = self.meta_net(maps[:, None] * 2 - 1)
         highest = f.adaptive_max_pool2d(maps[:, None], CELLS)
@@ -146,7 +140,41 @@ class CompactPromptLearner(nn.Module):
         ]
         pooled = torch.cat(parts, 1).flatten(2).transpose(1, 2)  # (N, 9, 2 * channels + levels)
         hidden = f.gelu(self.mix(pooled) + self.cells)
-        cells = self.spread * self.norm(self.out(hidden))
+        return self.out(hidden)  # type: ignore[no-any-return]
+
+
+class CompactPromptLearner(MaskReader):
+    """The prompt learner for a small language model: few base embeddings, one a cell of the grid.
+
+    Embeddings are brought to the spread of the language model's own, which keeps its attention
+    alive.
+
+    Args:
+        width: W.
+        spread: standard deviation of the language model's token embeddings.
+        base: base embeddings.
+        channels: of the convolutional net's last layer.
+    """
+
+    side = MAP
+
+    def __init__(self, width: int, spread: float, base: int = 4, channels: int = 32) -> None:
+        steps = (1, channels // 4, channels // 2, channels)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(steps):
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GELU()]
+        super().__init__(nn.Sequential(*layers), channels, width)
+        self.norm = nn.LayerNorm(width)
+        self.base_prompts = nn.Parameter(spread * torch.randn(base, width))
+        self.spread = spread
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, base + 9, W): base embeddings, then those of the cells row by row.
+
+        Args:
+            maps: (N, 112, 112) in [0, 1].
+        """
+        cells = self.spread * self.norm(super().forward(maps))
         return torch.cat([self.base_prompts.expand(len(maps), -1, -1), cells], 1)
 
 

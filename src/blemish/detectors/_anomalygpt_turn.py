@@ -3,54 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.places import POSITIONS
 from blemish.prompts import anomalygpt as prompts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Map = NDArray[np.float32]
+Shown = Map | Sequence[Map]
+"""A picture's map, or its maps of each layer; (H, W) float32 each, of any sizes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What an encoder gives of N pictures beside their maps.
+
+    Attributes:
+        pictures: (N, C), what stands for each.
+        cells: (N, 9, P), see `cells`; None where the adapter has no text-guided enhancer.
+        texts: (2, D) or (N, 2, D), the normal and the abnormal text of one class or of each
+            picture's; None where the enhancer learnt its own, or there is none.
+    """
+
+    pictures: Tensor
+    cells: Tensor | None = None
+    texts: Tensor | None = None
+
+
+def cells(patches: Tensor) -> Tensor:
+    """(N, 9, P): the mean patch token of each cell of the 3 x 3 grid, row by row.
+
+    Cells overlap by a row or column of patches where the grid cannot be divided by three.
+
+    Args:
+        patches: (N, h, w, P).
+    """
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    side = round(len(POSITIONS) ** 0.5)
+    pooled = adaptive_avg_pool2d(patches.permute(0, 3, 1, 2), side)
+    return pooled.flatten(2).transpose(1, 2)
+
 
 def embeddings(
-    learnt: Mapping[str, Any],
-    language_model: Any,
-    pictures: NDArray[np.float32],
-    maps: Sequence[NDArray[np.float32]],
+    learnt: Mapping[str, Any], language_model: Any, seen: Seen, maps: Sequence[Shown]
 ) -> list[Tensor]:
     """(1 + n, W) for each picture; see `rows`.
 
     Args:
         learnt: the adapter's modules.
         language_model: reads them.
-        pictures: (N, C) float32, what stands for each.
-        maps: (H, W) float32 in [0, 1] each, of any sizes; none where there are none.
+        seen: of the pictures.
+        maps: in [0, 1], of each picture, of each of its layers for a multi-mask fusion; none where
+            there are none.
     """
     import torch
 
     learner, sized = learnt.get("prompt_learner"), None
     if learner and len(maps):
-        sized = torch.from_numpy(np.stack([squared(m, learner.side) for m in maps]))
-    return list(rows(learnt, torch.from_numpy(pictures), sized).to(language_model.device))
+        sized = torch.from_numpy(np.stack([_sized(m, learner.side) for m in maps]))
+    return list(rows(learnt, seen, sized).to(language_model.device))
 
 
-def rows(learnt: Mapping[str, Any], pictures: Tensor, maps: Tensor | None) -> Tensor:
+def rows(learnt: Mapping[str, Any], seen: Seen, maps: Tensor | None) -> Tensor:
     """(N, 1 + n, W): E_img, then E_prompt where there is a prompt learner.
 
     Args:
         learnt: the adapter's modules.
-        pictures: (N, C), what stands for each.
-        maps: (N, side, side) in [0, 1]; without, E_prompt is the base embeddings alone.
+        seen: of N pictures.
+        maps: (N, side, side) in [0, 1], (N, L, side, side) for a multi-mask fusion; without,
+            E_prompt is the base embeddings alone.
     """
     import torch
 
-    images, learner = learnt["image"](pictures)[:, None], learnt.get("prompt_learner")
+    image, learner = learnt["image"], learnt.get("prompt_learner")
+    projected = (
+        image(seen.pictures) if seen.cells is None else image(seen.pictures, seen.cells, seen.texts)
+    )
+    images: Tensor = projected[:, None]
     if learner is None:
-        return images  # type: ignore[no-any-return]
+        return images
     shown = learner.base_prompts.expand(len(images), -1, -1) if maps is None else learner(maps)
     return torch.cat([images, shown], 1)
+
+
+def _sized(shown: Shown, side: int) -> Map:
+    """(side, side) of a map, (L, side, side) of the maps of L layers."""
+    if isinstance(shown, np.ndarray):
+        return squared(shown, side)
+    return np.stack([squared(layer, side) for layer in shown])
 
 
 def squared(scores: NDArray[np.float32], side: int) -> NDArray[np.float32]:

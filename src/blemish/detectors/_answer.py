@@ -6,10 +6,19 @@ names none of the places that the map marks, these follow on it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from blemish.detectors._anomalygpt_turn import arranged
 from blemish.prompts import anomalygpt as prompts
 from blemish.types import Inspection, Usage, Verdict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ANSWER = 48
+"""Tokens up to which an answer is written."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,37 @@ class Answer:
     text: str
     probability: float
     told: prompts.Told
+
+
+def asked(language_model: Any, rows: Sequence[Tensor], described: Sequence[str]) -> list[Answer]:
+    """What a language model says of pictures, in the document's first question.
+
+    Args:
+        language_model: a `blemish.llms.causal.Causal`.
+        rows: (1 + n, W) of each picture, what it is shown of it.
+        described: what it is told of each.
+    """
+    import torch
+
+    question = prompts.questions()[0]
+    slots = [prompts.prompt(question, words) for words in described]
+    with torch.inference_mode():
+        said = language_model.generate(
+            [arranged(language_model, r, s) for r, s in zip(rows, slots, strict=True)],
+            prefix=slots[0].before,
+            most=ANSWER,
+            stop=(prompts.STOP,),
+            deciding=prompts.DECIDING,
+        )
+    yes, no = prompts.DECIDING
+    return [
+        Answer(
+            one.text,
+            one.first[yes] / max(one.first[yes] + one.first[no], 1e-12),
+            prompts.read(one.text, ended=one.ended),
+        )
+        for one in said
+    ]
 
 
 def fused(found: Inspection, answer: Answer) -> Inspection:

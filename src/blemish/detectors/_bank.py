@@ -98,12 +98,16 @@ class BankDetector(PatchDetector[Options, Banks]):
         return Banks(load_banks(arrays), background, references)
 
     def _judge(self, sample: Sample, features: list[Features]) -> Judged:
-        maps = [self._map(f) for f in features]
+        return self._judged([self._distances(f) for f in features], features)
+
+    def _judged(self, layered: Sequence[Sequence[AnomalyMap]], features: list[Features]) -> Judged:
+        """What follows from the distances of each view in each layer."""
+        maps = [working_map(layers, self.options.sigma) for layers in layered]
         nearest = self._nearest_reference(features, maps)
         return Judged(maps, image_score(maps, self.options.top), {"nearest_reference": nearest})
 
-    def _map(self, features: Features, without: int | None = None) -> AnomalyMap:
-        """Equation 2 for one view, at the working scale."""
+    def _distances(self, features: Features, without: int | None = None) -> list[AnomalyMap]:
+        """The summands of equation 2 for one view: (h, w) of each layer, whose grids may differ."""
         assert self._memory is not None
         tokens = self._tokens(features)
         layers = []
@@ -112,10 +116,12 @@ class BankDetector(PatchDetector[Options, Banks]):
             layers.append(self._memory.banks[layer].distance(tokens[layer], without).reshape(grid))
         if self._memory.background is not None:
             layers = self._memory.background.silence(layers, features)
-        return working_map(layers, self.options.sigma)
+        return layers
 
     def _score(self, views: Sequence[Features], without: int | None = None) -> float:
-        return image_score([self._map(f, without) for f in views], self.options.top)
+        layered = [self._distances(f, without) for f in views]
+        maps = [working_map(layers, self.options.sigma) for layers in layered]
+        return image_score(maps, self.options.top)
 
     def _nearest_reference(self, features: list[Features], maps: list[AnomalyMap]) -> str:
         """The reference that owns the best match of the most anomalous patch."""
