@@ -1,4 +1,4 @@
-"""`blemish train anomalygpt` with a stand-in encoder and a random language model over bytes."""
+"""`blemish train` for adapters, with a stand-in encoder and a random language model over bytes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from blemish.training import checkpoint, log
 from blemish.training.batches import PictureBatches
 
 Call = Callable[..., Any]
+TRAINED = {name: registry.detector(name) for name in ("anomalygpt", "iad-gpt")}
 STEPS = ("--epochs", 4, "--batch", 4)
 """Six steps of a set of six pictures."""
 
@@ -53,23 +54,13 @@ def train(
     blemish: Call, reader: Path, stand_ins: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> Call:
     """The command with models that need no weights, one sheet, and no curves: both take time."""
-    entry = registry.DetectorEntry(
-        name="anomalygpt",
-        target="blemish.detectors.anomalygpt:AnomalyGPT",
-        options="blemish.detectors.anomalygpt:AnomalyGPTOptions",
-        summary="",
-        embeds=True,
-        parts={"encoder": "dinov2-small", "language_model": "smollm2-135m"},
-    )
-    monkeypatch.setattr(registry, "detectors", lambda: {"anomalygpt": entry})
+    monkeypatch.setattr(registry, "detectors", lambda: TRAINED)
     monkeypatch.setattr("blemish.build.encoder", lambda name, **_: stand_ins.Cells())
     monkeypatch.setattr("blemish.training.log.draw", lambda rows: b"")
     monkeypatch.setattr("blemish.training.sheets.due", lambda step, steps: step == steps)
 
-    def call(data: Path, out: str | Path, *words: object) -> Any:
-        return blemish(
-            "train", "anomalygpt", "--data", data, "--out", out, "--llm", reader, *STEPS, *words
-        )
+    def call(data: Path, out: str | Path, *words: object, kind: str = "anomalygpt") -> Any:
+        return blemish("train", kind, "--data", data, "--out", out, "--llm", reader, *STEPS, *words)
 
     return call
 
@@ -144,6 +135,57 @@ def test_the_documents_ablation_is_trained_by_switches(
     said = train(parts, "more", "--start", "out", "--lora")
     assert said.code == 2
     assert "cannot learn more here" in said.err
+
+
+def test_iad_gpt_is_trained_in_three_stages_that_the_detector_takes(
+    train: Call, parts: Path, stand_ins: ModuleType, reader: Path, tmp_path: Path
+) -> None:
+    twice = ("--epochs", 2, "--batch", 6)
+    said = train(parts, "whole", *twice, kind="iad-gpt")
+    assert said.code == 0
+    assert "6 steps on good pictures of metal grid (3), wood (3)." in said.out
+    assert f"--detector iad-gpt --option language_model={reader}" in said.out
+    for done in (1, 3, 5):  # a slice that ends a stage takes a step of the next one
+        assert train(parts, "out", *twice, "--minutes", 1e-7, kind="iad-gpt").code == 0
+        assert f"{done} of 6 steps" in (tmp_path / "out" / "adapter.json").read_text()
+    assert train(parts, "out", *twice, kind="iad-gpt").code == 0
+    adapters = [(tmp_path / name / _adapter.TENSORS).read_bytes() for name in ("whole", "out")]
+    assert adapters[0] == adapters[1]
+    sheets = [path.relative_to(tmp_path) for path in tmp_path.glob("out/training/*/samples/*")]
+    assert {path.parts[2] for path in sheets} == {"stage-1", "stage-2", "stage-3"}
+    detector = package.load(
+        "iad-gpt",
+        encoder=stand_ins.Cells(),
+        language_model=Causal(reader),
+        adapter=str(tmp_path / "out"),
+        device="cpu",
+    )
+    (found,) = detector.predict([make_part("wood", 50, size=(96, 96)).sample])
+    assert found.decided_by == "language model"
+    said = train(parts, "out", *twice, "--one-stage", kind="iad-gpt")
+    assert said.code == 2
+    assert "is of another training" in said.err
+
+
+def test_each_ablation_of_iad_gpt_is_an_adapter(train: Call, parts: Path, tmp_path: Path) -> None:
+    once = ("--epochs", 1, "--batch", 6)
+    for number, (kind, words, has) in enumerate(
+        [
+            ("iad-gpt", ("--no-enhancer",), (False, True, True)),
+            ("iad-gpt", ("--no-fusion", "--no-apg", "--one-stage"), (True, False, False)),
+            ("anomalygpt", ("--enhancer",), (True, False, False)),
+        ]
+    ):
+        assert train(parts, str(number), *once, *words, kind=kind).code == 0
+        config, _ = _adapter.read(tmp_path / str(number))
+        assert config.kind == kind
+        assert (config.enhancer, config.fusion, config.apg) == has
+        assert config.abnormal == (8 if config.apg else 1)
+        stages = {path.name for path in (tmp_path / str(number) / "training").glob("stage-*")}
+        assert len(stages) == (3 if number == 0 else 0)
+    said = train(parts, "more", *once, "--start", "2", kind="anomalygpt")
+    assert said.code == 2
+    assert "has other parts than should learn" in " ".join(said.err.split())
 
 
 def test_it_learns(train: Call, parts: Path, tmp_path: Path) -> None:

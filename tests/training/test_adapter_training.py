@@ -21,15 +21,17 @@ from blemish.errors import OptionError, OutputError, SavedError, WeightsError
 from blemish.llms.causal import Causal
 from blemish.prompts import anomalygpt as prompts
 from blemish.synthesis.procedural import write_set
-from blemish.training import adapter, card, samples
+from blemish.training import adapter, card, plans, samples
 from blemish.training.anomalygpt import Batch, Learner
-from blemish.training.batches import PictureBatches
+from blemish.training.batches import Course, PictureBatches
 from blemish.training.loop import train
 from blemish.training.pictures import Pictures
+from blemish.training.plans import Wanted
 from blemish.training.settings import TrainSettings
 from blemish.types import Features
 
 LAYERS = (1, 2)
+WANTED = Wanted()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def batches(made: Path, stand_ins: ModuleType) -> PictureBatches:
 
 @pytest.fixture
 def learner(made: Path, stand_ins: ModuleType, reader: Causal) -> Learner:
-    return adapter.learner(Pictures(made), stand_ins.Cells(), reader, None, 0)
+    return adapter.learner(Pictures(made), stand_ins.Cells(), reader, None, 0, WANTED)
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -125,7 +127,7 @@ def test_answers_over_made_up_maps_are_true_of_these(batches: PictureBatches) ->
 
 def test_a_new_adapter_is_shown_made_up_maps_first(made: Path, stand_ins: ModuleType) -> None:
     encoder = stand_ins.Cells()
-    batches = PictureBatches(Pictures(made), encoder, LAYERS, size=8, alone=8)
+    batches = PictureBatches(Pictures(made), encoder, LAYERS, size=8, course=Course(alone=8))
     for step in range(8):
         batch = batches(step)
         assert batch.decoded == (-1,) * 8
@@ -156,11 +158,11 @@ def test_plain_questions_are_never_left_out(batches: PictureBatches) -> None:
 def test_pictures_of_different_shapes_share_a_batch(
     batches: PictureBatches, stand_ins: ModuleType
 ) -> None:
-    tokens, classes = batches.seen([batches.example(n).sample.image for n in range(6)])
+    tokens, seen = batches.seen([batches.example(n).sample.image for n in range(6)])
     for number in range(6):
         image = batches.example(number).sample.image
         alone: Features = stand_ins.Cells().encode([image], layers=LAYERS, size=112)[0]
-        assert np.array_equal(classes[number], alone.class_token)
+        assert np.array_equal(seen.pictures[number], alone.class_token)
         for layer, joined in zip(LAYERS, tokens, strict=True):
             own = alone.patches[layer]
             # Every token is still there, in its order, and none that was not.
@@ -188,7 +190,7 @@ def test_every_fourth_batch_talks_of_other_things_too(
     for step in range(12):
         batch = batches(step)
         for slots, answer, shown in zip(
-            batch.questions, batch.answers, batch.class_tokens, strict=True
+            batch.questions, batch.answers, batch.seen.pictures, strict=True
         ):
             other = "zebra" in slots.after
             assert other == (answer == " It has two stripes.")
@@ -203,19 +205,20 @@ def test_a_training_goes_on_from_an_adapter(
 ) -> None:
     _adapter.write(tmp_path, replace(learner.config, trained_on="made-up parts"), learner.modules)
     pictures = Pictures(made)
-    more = adapter.learner(pictures, stand_ins.Cells(), reader, tmp_path, 5)
+    more = adapter.learner(pictures, stand_ins.Cells(), reader, tmp_path, 5, WANTED)
     before = learner.adapter_state()
     assert all(torch.equal(t, before[k]) for k, t in more.adapter_state().items())
     assert all(p.requires_grad for p in more.parameters(1))
     assert more.config.trained_on.startswith("mvtec-ad: 6 good pictures (metal grid, wood)")
     assert more.config.trained_on.endswith("before that, made-up parts")
     less = adapter.learner(
-        *(pictures, stand_ins.Cells(), reader, tmp_path, 5), lora=True, left_out=("prompt_learner",)
+        *(pictures, stand_ins.Cells(), reader, tmp_path, 5),
+        Wanted(lora=True, left_out=("prompt_learner",)),
     )
     kept = less.adapter_state()
     assert all(torch.equal(t, before[k]) for k, t in kept.items() if not k.startswith("lora."))
     assert not any(name.startswith("prompt_learner.") for name in kept)
-    other = adapter.learner(pictures, stand_ins.Cells(), reader, None, 5).adapter_state()
+    other = adapter.learner(pictures, stand_ins.Cells(), reader, None, 5, WANTED).adapter_state()
     assert not torch.equal(other["decoder.texts"], before["decoder.texts"])
 
 
@@ -229,13 +232,13 @@ def test_an_adapter_of_other_models_is_refused(
         config = replace(learner.config, **changed)
         _adapter.write(tmp_path / name, config, _adapter.modules(config))
         with pytest.raises(WeightsError, match=said):
-            adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / name, 0)
+            adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / name, 0, WANTED)
     _adapter.write(tmp_path / "lora", learner.config, learner.modules)
     (tmp_path / "lora" / "lora").mkdir()
     with pytest.raises(OptionError, match="--start new"):
-        adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / "lora", 0)
+        adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / "lora", 0, WANTED)
     with pytest.raises(SavedError, match="cannot be used"):
-        adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / "nothing", 0)
+        adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / "nothing", 0, WANTED)
 
 
 ALL_OUT = ("prompt_learner", "decoder")
@@ -256,8 +259,10 @@ def test_each_row_of_the_ablation_is_trained_and_used_as_it_was(
 ) -> None:
     """`shown` is how many embeddings: one of the picture, four base ones, nine of the map."""
     encoder, pictures, reader = stand_ins.Cells(), Pictures(made), Causal(model)
-    learner = adapter.learner(pictures, encoder, reader, None, 0, lora=lora, left_out=left_out)
-    batches = PictureBatches(pictures, encoder, LAYERS, size=4, maps=not left_out)
+    learner = adapter.learner(
+        pictures, encoder, reader, None, 0, Wanted(lora=lora, left_out=left_out)
+    )
+    batches = PictureBatches(pictures, encoder, LAYERS, size=4, course=Course(maps=not left_out))
     settings = TrainSettings(steps=3, rate=0.01)
     before = {name: t.clone() for name, t in learner.adapter_state().items()}
     train(learner, batches, settings, tmp_path / "training")
@@ -267,7 +272,7 @@ def test_each_row_of_the_ablation_is_trained_and_used_as_it_was(
     # Without a decoder there is no map whose cells could be embedded.
     assert all(name.startswith("prompt_learner.") for name in idle)
     assert bool(idle) == (left_out == ALL_OUT[1:])
-    adapter.write(tmp_path, learner, settings, "")
+    adapter.write(tmp_path, learner, [settings], "")
 
     detector: Any = package.load(
         "anomalygpt",
@@ -277,15 +282,15 @@ def test_each_row_of_the_ablation_is_trained_and_used_as_it_was(
         device="cpu",
     )
     sample = batches.example(1).sample
-    classes = batches.seen([sample.image])[1]
+    standing = batches.seen([sample.image])[1]
     slots = prompts.prompt("Is there any anomaly in the image?")
     maps = [] if "decoder" in left_out else [np.linspace(0, 1, 112 * 112, dtype=np.float32)]
     maps = [scores.reshape(112, 112) for scores in maps]
-    (rows,) = detector.shown([sample.image], detector._see([sample.image]), maps)
+    (rows,) = detector.shown([sample], detector._see([sample.image]), maps)
     assert len(rows) == shown
     with torch.no_grad():
-        seen = torch.from_numpy(np.stack(maps)) if maps else None
-        (turn,) = learner.turns(classes, seen, [slots])
+        seen = torch.from_numpy(np.stack(maps))[None] if maps else None
+        (turn,) = learner.turns(standing, seen, [slots])
         used = arranged(detector.language_model, rows, slots)
         logits = [
             next(causal._steps.run([one], slots.before, 1))
@@ -304,7 +309,7 @@ def test_each_row_of_the_ablation_is_trained_and_used_as_it_was(
 
 def test_without_maps_no_question_is_about_one(made: Path, stand_ins: ModuleType) -> None:
     encoder, pictures = stand_ins.Cells(), Pictures(made)
-    batches = PictureBatches(pictures, encoder, LAYERS, size=8, alone=8, maps=False)
+    batches = PictureBatches(pictures, encoder, LAYERS, size=8, course=Course(alone=8, maps=False))
     assert all(batches(step).decoded == tuple(range(8)) for step in range(3))
     assert sum(row < 0 for row in batches(3).decoded) == 2  # about other things
 
@@ -324,9 +329,14 @@ def test_an_encoder_gives_the_decoder_quarters_of_its_depth(
             found = super().encode(images, layers=layers, size=size)
             return [replace(f, patches={**f.patches, 1: f.patches[1][..., :9]}) for f in found]
 
-    assert adapter.learner(Pictures(made), Deep(), reader, None, 0).config.layers == (3, 6, 9, 12)
+    assert adapter.learner(Pictures(made), Deep(), reader, None, 0, WANTED).config.layers == (
+        3,
+        6,
+        9,
+        12,
+    )
     with pytest.raises(OptionError, match="9, 13 values a token"):
-        adapter.learner(Pictures(made), Uneven(), reader, None, 0)
+        adapter.learner(Pictures(made), Uneven(), reader, None, 0, WANTED)
 
 
 def test_a_sheet_shows_picture_mask_map_and_words(
@@ -343,7 +353,7 @@ def test_a_sheet_shows_picture_mask_map_and_words(
         height, width = example.sample.image.shape[:2]
         tall = round(200 * height / max(height, width))
         assert example.mask is not None
-        tiles = (example.sample.image.mean(2), 255 * example.mask, 255 * maps[number])
+        tiles = (example.sample.image.mean(2), 255 * example.mask, 255 * maps[number, 0])
         for place, tile in enumerate(tiles):
             left = 12 + 212 * place
             drawn = row[12 : 12 + tall, left : left + round(200 * width / max(height, width))]
@@ -362,8 +372,8 @@ def test_the_card_tells_what_was_done(tmp_path: Path) -> None:
         tmp_path,
         title="An adapter",
         facts={"learnt from": "a | b\nc"},
-        settings=settings,
-        log=log,  # type: ignore[arg-type]
+        stages=[settings],
+        logs=[log],  # type: ignore[list-item]
         command="blemish train --seed 4",
     )
     text = path.read_text()
@@ -377,19 +387,15 @@ def test_the_card_tells_what_was_done(tmp_path: Path) -> None:
 
 
 def test_how_long_and_how_fast() -> None:
-    assert adapter.steps(3629, 50, 16, True) == 11341  # 3,629 x 50 / 16, rounded up
-    assert adapter.steps(3629, None, 16, False) == 11341
-    assert [adapter.steps(8, n, 16, True) for n in (None, 1, 4)] == [300, 1, 2]
-    assert adapter.steps(8, None, 16, False) == 600
-    assert [adapter.alone(n, False) for n in (2, 600, 11341)] == [1, 300, 300]
-    assert adapter.alone(600, True) == 0
-    plain = {"rate": None, "seed": 0, "minutes": None}
-    new = adapter.settings(300, started=False, **plain)  # type: ignore[arg-type]
-    again = adapter.settings(300, started=True, **plain)  # type: ignore[arg-type]
+    assert plans.steps(3629, 50, 16, True) == 11341  # 3,629 x 50 / 16, rounded up
+    assert plans.steps(3629, None, 16, False) == 11341
+    assert [plans.steps(8, n, 16, True) for n in (None, 1, 4)] == [300, 1, 2]
+    assert plans.steps(8, None, 16, False) == 600
+    assert [plans.alone(n, False) for n in (2, 600, 11341)] == [1, 300, 300]
+    assert plans.alone(600, True) == 0
+    new = plans.settings(300, rate=0.02, seed=3, minutes=2)
     assert (new.betas, new.weight_decay, new.steps) == ((0.9, 0.95), 1e-3, 300)
-    assert again.rate < new.rate
-    asked = adapter.settings(300, rate=0.02, started=True, seed=3, minutes=2)
-    assert (asked.rate, asked.seed, asked.minutes) == (0.02, 3, 2)
+    assert (new.rate, new.seed, new.minutes, new.stage) == (0.02, 3, 2, 1)
 
 
 def test_an_adapter_that_was_not_trained_there_is_left_alone(

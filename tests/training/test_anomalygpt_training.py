@@ -88,7 +88,7 @@ def test_a_batch_has_its_share_of_each_sort(
     assert sum(row >= 0 for row in batch.decoded) == sorts.get("decoded", 0)
     assert all(answer.startswith(" ") for answer in batch.answers)
     known = {tuple(row) for row in pictures.class_tokens.tolist()}
-    strange = sum(tuple(row) not in known for row in batch.class_tokens.tolist())
+    strange = sum(tuple(row) not in known for row in batch.seen.pictures.tolist())
     assert strange == sorts["plain"] + sorts.get("made-up", 0)
 
 

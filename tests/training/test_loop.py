@@ -289,7 +289,9 @@ def together(index: int) -> SimpleNamespace:
     def reduce(tensor: torch.Tensor, how: str) -> torch.Tensor:
         return (tensor + 4) / 2 if how == "mean" else tensor
 
-    utils = SimpleNamespace(broadcast=lambda tensor: tensor.fill_(0.5), reduce=reduce)
+    utils = SimpleNamespace(
+        broadcast=lambda tensor: tensor.fill_(0.5), reduce=reduce, wait_for_everyone=lambda: None
+    )
     state = SimpleNamespace(num_processes=2, process_index=index)
     return SimpleNamespace(PartialState=lambda cpu: state, utils=utils)
 

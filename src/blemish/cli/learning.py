@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 Data = Annotated[
     Path, typer.Option(help="A data set, or a folder of good pictures.", metavar="FOLDER")
 ]
+Out = Annotated[Path, typer.Option(help="Where the adapter goes.", metavar="ADAPTER")]
+Encoder = Annotated[str, typer.Option(help="Image encoder, frozen.")]
+Causal = Annotated[
+    str, typer.Option(help="Language model, frozen: a name, a folder or one of the hub.")
+]
+Start = Annotated[
+    str,
+    typer.Option(
+        help="shipped, new, or an adapter's folder; the shipped one where it fits.",
+        show_default=False,
+    ),
+]
+Batch = Annotated[int, typer.Option(help="Pictures a step.", min=1)]
+Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 Rate = Annotated[float | None, typer.Option(help="The highest learning rate.", min=1e-9)]
 Minutes = Annotated[
     float | None, typer.Option(help="Stop in order after so long; repeat to go on.", min=1e-9)
@@ -95,10 +109,10 @@ def _silent(done: int, total: int, text: str = "") -> None:
     """Another process has the bar."""
 
 
-def tell(pictures: Pictures, settings: TrainSettings) -> None:
+def tell(pictures: Pictures, steps: int) -> None:
     """Say what is learnt from, how long, and where the pictures are too few."""
     counts = ", ".join(f"{name} ({count})" for name, count in pictures.counts.items())
-    typer.echo(f"{settings.steps} steps on good pictures of {counts}.")
+    typer.echo(f"{steps} steps on good pictures of {counts}.")
     alone = [name for name, count in pictures.counts.items() if count == 1]
     if alone and pictures.anomalies != "cutpaste":
         typer.echo(

@@ -76,7 +76,7 @@ def vlm(
     }
     batches = training.Batches(pictures, at_once, seed=seed, dialogue=talk)
     if learning.first():
-        learning.tell(pictures, settings)
+        learning.tell(pictures, settings.steps)
 
     def sample(step: Step) -> None:
         if sheets.due(step["step"], settings.steps):

@@ -45,6 +45,11 @@ class Processes:
                 own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = self._utils.reduce(own, "mean")
 
+    def wait(self) -> None:
+        """Wait until all are here, so that they read what the first one wrote."""
+        if self.count > 1:
+            self._utils.wait_for_everyone()
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether any process says yes, so that all stop after the same step."""
         if self.count == 1:

@@ -1,4 +1,4 @@
-"""What AnomalyGPT learns from a user's pictures: half of them good, half with made-up anomalies.
+"""What an adapter learns from a user's pictures: half of them good, half with made-up anomalies.
 
 Every picture teaches the decoder by its mask. The language model is asked about most of them over
 the decoder's own map (2308.15366, section 4), and now and then over a made-up map, or about other
@@ -8,19 +8,22 @@ things altogether (alternate training), so that it still reads few-shot maps and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blemish.detectors._anomalygpt_turn import squared
+from blemish.detectors._anomalygpt_turn import Seen, cells, squared
 from blemish.detectors._maps import finite
 from blemish.images import read_image
 from blemish.prompts import anomalygpt as prompts
 from blemish.training.anomalygpt import Batch
 from blemish.training.corpus import SIDE
-from blemish.training.curriculum import EVERY, made_up, plainly
+from blemish.training.curriculum import EVERY, layered, made_up, plainly
 from blemish.training.pictures import Pictures
 from blemish.types import Encoder, Example, Image, Sample
 
@@ -37,6 +40,25 @@ _BEYOND = 0.3
 """Share of the general questions that ask what no map can tell."""
 
 
+@dataclass(frozen=True)
+class Course:
+    """What the language model is shown in a stage of a training.
+
+    Attributes:
+        alone: before so many steps it is asked over made-up maps alone, and in the first half of
+            these all plainly, with one anomaly at most: a new adapter learns where to look before
+            anything else. The decoder learns from the pictures all along.
+        maps: it is shown maps; else it is never asked over made-up ones.
+        fused: the maps are those of each layer.
+        before: steps of the stages before, whose pictures and anomalies do not come again.
+    """
+
+    alone: int = 0
+    maps: bool = True
+    fused: bool = False
+    before: int = 0
+
+
 class PictureBatches:
     """The batch of a step, by its number.
 
@@ -47,10 +69,7 @@ class PictureBatches:
         size: pictures in a batch.
         seed: of wordings and made-up maps.
         dialogue: questions about other things, and their answers.
-        alone: before so many steps the language model is asked over made-up maps alone, and in
-            the first half of these all plainly, with one anomaly at most: a new adapter learns
-            where to look before anything else. The decoder learns from the pictures all along.
-        maps: the language model is shown maps; else it is never asked over made-up ones.
+        course: what is shown.
     """
 
     def __init__(
@@ -62,28 +81,29 @@ class PictureBatches:
         size: int = 16,
         seed: int = 0,
         dialogue: Sequence[prompts.Pair] = (),
-        alone: int = 0,
-        maps: bool = True,
+        course: Course = Course(),
     ) -> None:
-        self.pictures, self._alone, self._maps = pictures, alone if maps else 0, maps
+        self.pictures, self._course = pictures, course
         self._encoder, self._layers, self._size, self._seed = encoder, tuple(layers), size, seed
         self._dialogue = tuple(dialogue) or prompts.dialogue()
 
+    def during(self, course: Course) -> Self:
+        """The batches of another stage."""
+        other = copy(self)
+        other._course = course
+        return other
+
     def __call__(self, step: int) -> Batch:
         """Always the same for the same step."""
-        random = np.random.default_rng([self._seed, step])
-        start = step * self._size
+        number = self._course.before + step
+        random = np.random.default_rng([self._seed, number])
+        start = number * self._size
         shown = [self.example(start + place) for place in range(self._size)]
-        shares: tuple[str, ...] = _TALK if step % EVERY == EVERY - 1 else _USUAL
-        if step < self._alone:
-            shares = _PLAIN if 2 * step < self._alone else _MADE_UP
-        if not self._maps:
-            shares = tuple("decoded" if sort in _OVER else sort for sort in shares)
-        sorts = random.permutation(np.resize(shares, self._size)).tolist()
+        sorts = random.permutation(np.resize(self._shares(step), self._size)).tolist()
         other: dict[int, Image] = {}
         maps, turns, answers = [], [], []
         for place, (example, sort) in enumerate(zip(shown, sorts, strict=True)):
-            scores, mask = made_up(random, 1 if sort == "plain" else 3)
+            scores, mask = self._made_up(random, 1 if sort == "plain" else 3)
             if sort == "made-up":
                 example = _over(mask, example.sample.class_name)
             if sort == "general":
@@ -96,10 +116,10 @@ class PictureBatches:
             maps.append(torch.from_numpy(scores))
             turns.append(slots)
             answers.append(f" {answer}")
-        tokens, classes = self.seen([e.sample.image for e in shown], other)
+        tokens, seen = self.seen([e.sample.image for e in shown], other)
         masks = np.stack([squared(mask_of(e).astype(np.float32), SIDE) > 0 for e in shown])
         return Batch(
-            classes,
+            seen,
             torch.stack(maps),
             tuple(place if sort == "decoded" else -1 for place, sort in enumerate(sorts)),
             tuple(turns),
@@ -121,26 +141,43 @@ class PictureBatches:
 
     def seen(
         self, images: Sequence[Image], other: dict[int, Image] | None = None
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """What the encoder gives of pictures: tokens of each layer, and class tokens.
+    ) -> tuple[tuple[Tensor, ...], Seen]:
+        """What the encoder gives of pictures.
 
         Args:
             images: N pictures of any sizes.
-            other: of some, by their place, the picture whose class token to give instead.
+            other: of some, by their place, the picture that is to stand there instead.
 
         Returns:
             For each layer (N, h, w, C) on the largest sides of their grids, each place with the
-            token nearest to it; and (N, C).
+            token nearest to it; and what stands for each picture, or for the other one.
         """
         both = [*images, *(other or {}).values()]
         found = finite(
             self._encoder.encode(both, layers=self._layers, size=self._encoder.default_size)
         )
-        classes = np.stack([features.class_token for features in found])
-        for row, place in enumerate(other or {}, len(images)):
-            classes[place] = classes[row]
         tokens = tuple(_joined([f.patches[k] for f in found[: len(images)]]) for k in self._layers)
-        return tokens, torch.from_numpy(classes[: len(images)])
+        standing = found[: len(images)]
+        for row, place in enumerate(other or {}, len(images)):
+            standing[place] = found[row]
+        classes = torch.from_numpy(np.stack([features.class_token for features in standing]))
+        last = [torch.from_numpy(f.patches[self._layers[-1]])[None] for f in standing]
+        return tokens, Seen(classes, torch.cat([cells(patches) for patches in last]))
+
+    def _shares(self, step: int) -> tuple[str, ...]:
+        """Sorts of questions in a batch."""
+        usual = _TALK if (self._course.before + step) % EVERY == EVERY - 1 else _USUAL
+        if not self._course.maps:
+            return tuple("decoded" if sort in _OVER else sort for sort in usual)
+        alone = _PLAIN if 2 * step < self._course.alone else _MADE_UP
+        return alone if step < self._course.alone else usual
+
+    def _made_up(
+        self, random: np.random.Generator, most: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        if self._course.fused:
+            return layered(random, len(self._layers), most)
+        return made_up(random, most)
 
     def _apart(
         self, example: Example, random: np.random.Generator

@@ -21,8 +21,8 @@ def write(
     *,
     title: str,
     facts: Mapping[str, str],
-    settings: TrainSettings,
-    log: Sequence[Step],
+    stages: Sequence[TrainSettings],
+    logs: Sequence[Sequence[Step]],
     command: str,
 ) -> Path:
     """Write the card of a trained model.
@@ -31,14 +31,18 @@ def write(
         folder: of the model; a card that is there is replaced.
         title: what it is, such as "An adapter of AnomalyGPT".
         facts: what to know first, by name: models, data, limits.
-        settings: of the training.
-        log: its steps so far, as `blemish.training.log.read` gives them.
+        stages: settings of each stage of the training.
+        logs: the steps of each so far, as `blemish.training.log.read` gives them.
         command: that trained it.
 
     Raises:
         OSError: it cannot be written.
     """
-    rows = [*facts.items(), *_told(settings, log), ("blemish", __version__)]
+    rows = [*facts.items(), *_learnt(stages[0])]
+    for settings, log in zip(stages, logs, strict=True):
+        start = f"stage {settings.stage}: " if len(stages) > 1 else ""
+        rows += [(start + name, text) for name, text in _told(settings, log)]
+    rows.append(("blemish", __version__))
     table = [f"| {name} | {_cell(text)} |" for name, text in rows]
     parts = [
         f"# {title}",
@@ -52,22 +56,23 @@ def write(
     return path
 
 
-def _told(settings: TrainSettings, log: Sequence[Step]) -> list[tuple[str, str]]:
-    """How it was trained, and what came of it."""
-    done = log[-1]["step"] if log else 0
+def _learnt(settings: TrainSettings) -> list[tuple[str, str]]:
+    """What all stages have in common."""
     betas = " and ".join(map(str, settings.betas))
+    how = f"{settings.optimizer}, betas {betas}, weight decay {settings.weight_decay}"
+    return [("optimiser", how), ("seed", str(settings.seed))]
+
+
+def _told(settings: TrainSettings, log: Sequence[Step]) -> list[tuple[str, str]]:
+    """How long and how fast a stage was trained, and what came of it."""
+    done = log[-1]["step"] if log else 0
     told = [
         ("steps", f"{done} of {settings.steps}, in {sum(s['seconds'] for s in log) / 60:.0f} min"),
-        (
-            "optimiser",
-            f"{settings.optimizer}, betas {betas}, weight decay {settings.weight_decay}",
-        ),
         (
             "rate",
             f"{settings.rate} at most, after a warm-up of {settings.warmup:.0%} of the steps; "
             "down half a cosine",
         ),
-        ("seed", str(settings.seed)),
     ]
     last = log[-_LAST:]
     for name in dict.fromkeys(name for step in last for name in step["parts"]):

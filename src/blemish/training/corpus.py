@@ -1,4 +1,4 @@
-"""What AnomalyGPT's shipped adapter learns from: made-up parts, and maps of them.
+"""What the shipped adapters learn from: made-up parts, and maps of them.
 
 Nobody's pictures: procedural parts with procedural defects, and others with anomalies by NSA. Each
 line of parts has normal references of its own, so that its maps come from a memory bank and a
@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish import build
+from blemish.calibration import Calibration
+from blemish.detectors._anomalygpt_turn import cells
+from blemish.detectors._maps import working_map
 from blemish.synthesis import nsa
 from blemish.synthesis.procedural import DEFECTS, KINDS, make_part
 from blemish.types import Encoder, Example, Features, Image, Sample
@@ -41,6 +45,8 @@ class Corpus:
         masks: (P, 112, 112) bool.
         names: P class names.
         kinds: P kinds of anomaly, "good" for none and "" where it has no name.
+        layered: (P, L, 112, 112) float16 in [0, 1], few-shot maps of each layer through the
+            calibration of their mean; None where nobody asked for them.
     """
 
     class_tokens: NDArray[np.float32]
@@ -49,9 +55,17 @@ class Corpus:
     masks: NDArray[np.bool_]
     names: tuple[str, ...]
     kinds: tuple[str, ...]
+    layered: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def cells(self, layer: int) -> NDArray[np.float32]:
+        """(P, 9, C): see `blemish.detectors._anomalygpt_turn.cells`."""
+        import torch
+
+        parts = (torch.from_numpy(part.astype(np.float32)) for part in self.tokens[layer])
+        return torch.cat([cells(part[None]) for part in parts]).numpy()
 
 
 def corpus(
@@ -61,6 +75,7 @@ def corpus(
     *,
     lines: int,
     seed: int = 0,
+    layered: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Corpus:
     """The pictures of so many lines of parts; kept in a folder, line by line.
@@ -71,21 +86,21 @@ def corpus(
         layers: whose patch tokens are kept.
         lines: how many; their kinds of part take turns.
         seed: of parts, defects and draws.
+        layered: few-shot maps of each of these layers are made too, in files of their own.
         progress: called with the lines done and all of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     key = json.dumps([_FORMAT, encoder.fingerprint, layers, PARTS, SHOTS, SIDE, seed])
     code = hashlib.sha256(key.encode()).hexdigest()[:8]
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, NDArray[Any]]] = []
     for number in range(lines):
-        path = folder / f"line-{code}-{number:04d}.npz"
-        if not path.exists():
-            made = _line(number, seed, encoder, layers)
-            unfinished = path.with_suffix(".part.npz")
-            np.savez(unfinished, **made)  # type: ignore[arg-type]  # its stub takes no mapping
-            unfinished.replace(path)
-        with np.load(path) as file:
-            found.append({name: file[name] for name in file.files})
+        name = f"{code}-{number:04d}.npz"
+        make = partial(_line, number, seed, encoder, layers)
+        line = _kept(folder / f"line-{name}", make)
+        if layered:
+            make = partial(_layered, number, seed, encoder, layers, line)
+            line |= _kept(folder / f"layers-{name}", make)
+        found.append(line)
         if progress:
             progress(number + 1, lines)
     joined = {name: np.concatenate([line[name] for line in found]) for name in found[0]}
@@ -96,19 +111,26 @@ def corpus(
         joined["masks"],
         tuple(joined["names"].tolist()),
         tuple(joined["kinds"].tolist()),
+        joined.get("layered"),
     )
+
+
+def _kept(path: Path, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a file, which is made where it is not there."""
+    if not path.exists():
+        unfinished = path.with_suffix(".part.npz")
+        np.savez(unfinished, **make())  # type: ignore[arg-type]  # its stub takes no mapping
+        unfinished.replace(path)
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
 
 
 def _line(
     number: int, seed: int, encoder: Encoder, layers: tuple[int, ...]
 ) -> dict[str, NDArray[Any]]:
     """One line: fit on its references, look at its parts."""
-    random = np.random.default_rng([seed, number])
-    kind = KINDS[number % len(KINDS)]
-    start = 1000 * (1 + number + 100_000 * seed)
-    shots = int(random.choice(SHOTS))
-    references = [make_part(kind, start + i).sample for i in range(shots)]
-    examples = list(_parts(kind, start + shots, references, random))
+    random, kind, start, references = _started(number, seed)
+    examples = list(_parts(kind, start + len(references), references, random))
     samples = [example.sample for example in examples]
     images = [sample.image for sample in samples]
     features = [
@@ -118,9 +140,9 @@ def _line(
     # AnomalyGPT's own memory bank, image score and operating point, before there is an adapter to
     # build it with.
     known = _Known(encoder, dict(zip(map(id, images), features, strict=True)))
-    detector = build.load("patch-memory", encoder=known, seed=seed, top=0.0).fit(references)
-    point = detector.calibration
-    point = (point if shots == 1 else point.left_out()).even()
+    detector: Any = build.load("patch-memory", encoder=known, seed=seed, top=0.0)
+    detector = detector.fit(references)
+    point = _point(detector.calibration, references)
     scores = [point.score(f.anomaly_map) for f in detector.predict(samples)]
     return {
         "class_tokens": np.stack([f.class_token for f in features]),
@@ -133,6 +155,41 @@ def _line(
         "names": np.array([s.class_name for s in samples]),
         "kinds": np.array([e.kind for e in examples]),
     }
+
+
+def _layered(
+    number: int,
+    seed: int,
+    encoder: Encoder,
+    layers: tuple[int, ...],
+    line: Mapping[str, NDArray[Any]],
+) -> dict[str, NDArray[Any]]:
+    """The few-shot maps of a line's parts as IAD-GPT's fusion is shown them."""
+    references = _started(number, seed)[-1]
+    detector: Any = build.load(
+        "patch-memory", encoder=encoder, seed=seed, top=0.0, layers=layers
+    ).fit(references)
+    point, sigma = _point(detector.calibration, references), detector.options.sigma
+    found = []
+    for part, token in enumerate(line["class_tokens"]):
+        patches = {k: line[f"tokens.{k}"][part].astype(np.float32) for k in layers}
+        distances = detector._distances(Features(token, patches))
+        maps = [_sized(working_map([layer], sigma)) for layer in distances]
+        found.append(point.score(np.stack(maps)))
+    return {"layered": np.stack(found).astype(np.float16)}
+
+
+def _started(number: int, seed: int) -> tuple[np.random.Generator, str, int, list[Sample]]:
+    """A line's draws, its kind, the seed of its first part, and its normal references."""
+    random = np.random.default_rng([seed, number])
+    kind = KINDS[number % len(KINDS)]
+    start = 1000 * (1 + number + 100_000 * seed)
+    shots = int(random.choice(SHOTS))
+    return random, kind, start, [make_part(kind, start + i).sample for i in range(shots)]
+
+
+def _point(calibration: Calibration, references: Sequence[Sample]) -> Calibration:
+    return (calibration if len(references) == 1 else calibration.left_out()).even()
 
 
 class _Known:

@@ -1,20 +1,25 @@
-"""What AnomalyGPT's shipped adapter learns from a corpus of made-up parts, step by step.
+"""What the shipped adapters learn from a corpus of made-up parts, step by step.
 
 Where to look is learnt first, from made-up maps, of which there is no end: until a frozen language
 model finds the one embedding of thirteen that matters, everything else is noise. Then each batch
 shows it three sorts of maps, so that it reads them all: few-shot maps through their calibration,
 the decoder's own, and made-up ones; and now and then a question that has nothing to do with any
 (alternate training).
+
+IAD-GPT's three stages are as `blemish.training.anomalygpt.STAGES` has them. The first is short: of
+a part that was never shown before, a picture alone says little. The second goes AnomalyGPT's way.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from blemish.detectors._anomalygpt_turn import Seen
 from blemish.prompts import anomalygpt as prompts
 from blemish.training.anomalygpt import Batch
 from blemish.training.corpus import SIDE, Corpus
@@ -35,6 +40,15 @@ TALK: Mapping[str, int] = {"plain": 3, "few-shot": 3, "decoded": 1, "made-up": 2
 one of these (alternate training). Plain ones are never left out: what is not practised is forgotten
 within a hundred steps."""
 EVERY = 4
+Plan = Sequence[tuple[float, Mapping[str, int], Mapping[str, int]]]
+"""Up to which step, what a batch has of each sort, and what every fourth one has."""
+PLAN: Plan = ((FIRST, PLAIN, PLAIN), (ALONE, MADE_UP, MADE_UP), (math.inf, USUAL, TALK))
+STAGES: Mapping[int, Plan] = {
+    1: ((math.inf, {"few-shot": 12}, {"few-shot": 9, "general": 3}),),
+    2: PLAN,
+    3: PLAN[-1:],
+}
+"""Plans of IAD-GPT's stages; in the first one no map is shown."""
 WORDED = 0.3
 """Share of questions and answers in other words than the document's."""
 DESCRIBED = 0.5
@@ -52,10 +66,27 @@ class Batches:
         corpus: pictures and their maps.
         layers: of the decoder.
         seed: of all draws.
+        plan: what is shown when.
+        fused: batches have the maps of each layer, which the corpus needs too, and cells.
     """
 
-    def __init__(self, corpus: Corpus, layers: Sequence[int], seed: int = 0) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        layers: Sequence[int],
+        seed: int = 0,
+        *,
+        plan: Plan = PLAN,
+        fused: bool = False,
+    ) -> None:
         self._corpus, self._layers, self._seed = corpus, tuple(layers), seed
+        self._plan, self._fused = plan, fused
+        maps = corpus.layered if fused else corpus.maps
+        assert maps is not None
+        self._maps = maps
+        self._known = [corpus.class_tokens]
+        if fused:
+            self._known.append(corpus.cells(self._layers[-1]))
         self._marked = [prompts.marked(mask) for mask in corpus.masks]
         bad = np.array([mask.any() for mask in corpus.masks])
         self._good, self._bad = np.flatnonzero(~bad), np.flatnonzero(bad)
@@ -64,25 +95,26 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         """Always the same for the same step."""
         random = np.random.default_rng([self._seed, step])
-        counts = USUAL if (step + 1) % EVERY else TALK
-        counts = PLAIN if step < FIRST else MADE_UP if step < ALONE else counts
+        usual, talk = next(counts for end, *counts in self._plan if step < end)
+        counts = usual if (step + 1) % EVERY else talk
         sorts = [sort for sort, n in counts.items() for _ in range(n)]
-        described = step >= FIRST and random.random() < DESCRIBED
+        described = counts is not PLAIN and random.random() < DESCRIBED
         chosen = [self._pick(random) for _ in sorts]
         shown = [p for p, sort in zip(chosen, sorts, strict=True) if sort == "decoded"]
         rows = [
             shown.index(p) if s == "decoded" else -1 for p, s in zip(chosen, sorts, strict=True)
         ]
         shown += [self._pick(random) for _ in range(DECODER - len(shown))]
-        looks = self._corpus.class_tokens[chosen]
+        looks = [known[chosen] for known in self._known]
         maps, turns, answers = [], [], []
         for row, (picture, sort) in enumerate(zip(chosen, sorts, strict=True)):
-            scores, found = self._corpus.maps[picture].astype(np.float32), self._marked[picture]
+            scores, found = self._maps[picture].astype(np.float32), self._marked[picture]
             name = self._corpus.names[picture]
             if sort in ("plain", "made-up"):
-                scores, mask = made_up(random, most=1 if sort == "plain" else 3)
+                scores, mask = self._made_up(random, sort == "plain")
                 found = prompts.marked(mask)
-                looks[row] = self._elsewhere(random)
+                for look, known in zip(looks, self._known, strict=True):
+                    look[row] = _elsewhere(random, known)
                 name = "object" if random.random() < 0.5 else name
             if sort == "plain":
                 turn, answer = plainly(random, found)
@@ -94,7 +126,7 @@ class Batches:
             turns.append(turn)
             answers.append(f" {answer}")
         return Batch(
-            torch.from_numpy(looks),
+            Seen(*map(torch.from_numpy, looks)),
             torch.from_numpy(np.stack(maps)),
             tuple(rows),
             tuple(turns),
@@ -119,12 +151,13 @@ class Batches:
         """A good picture as often as a bad one."""
         return int(random.choice(self._good if random.random() < 0.5 else self._bad))
 
-    def _elsewhere(self, random: np.random.Generator) -> NDArray[np.float32]:
-        """A class token of no picture, so that maps are read whatever the part looks like."""
-        known = self._corpus.class_tokens
-        mixed = known[random.integers(len(known), size=2)].mean(0)
-        noise = random.standard_normal(known.shape[1]) * known.std(0) * random.uniform(0, 1.5)
-        return np.asarray(mixed + noise, np.float32)
+    def _made_up(
+        self, random: np.random.Generator, plain: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        most = 1 if plain else 3
+        if not self._fused:
+            return made_up(random, most)
+        return layered(random, len(self._layers), most)
 
     def _asked(
         self, random: np.random.Generator, name: str, found: prompts.Marked, described: bool
@@ -141,6 +174,13 @@ class Batches:
             return prompts.prompt(question, words), prompts.shown(name, random)
         drawn = random if random.random() < WORDED else None
         return prompts.prompt(question, words), prompts.answer(found, drawn, about)
+
+
+def _elsewhere(random: np.random.Generator, known: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features of no picture, so that maps are read whatever the part looks like."""
+    mixed = known[random.integers(len(known), size=2)].mean(0)
+    noise = random.standard_normal(known.shape[1:]) * known.std(0) * random.uniform(0, 1.5)
+    return np.asarray(mixed + noise, np.float32)
 
 
 def _one(random: np.random.Generator, wordings: Sequence[str]) -> str:
@@ -170,18 +210,56 @@ def made_up(
     Returns:
         (112, 112) float32 in [0, 1], and (112, 112) bool.
     """
+    noise, soft = _drawn(random, most)
+    return np.maximum(noise, soft), soft > 0.5
+
+
+def layered(
+    random: np.random.Generator, layers: int, most: int = 3
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Made-up maps of several layers: the same anomalies, each with noise and a height of its own.
+
+    Args:
+        random: draws.
+        layers: L.
+        most: see `made_up`.
+
+    Returns:
+        (L, 112, 112) float32 in [0, 1], and (112, 112) bool.
+    """
+    _, soft = _drawn(random, most)
+    peak = max(float(soft.max()), 0.5 + 1e-6)
+    maps = []
+    for _ in range(layers):
+        noise = _noise(random) * np.float32(random.uniform(0.01, 0.45))
+        steep = (random.uniform(0.58, 1.0) - 0.5) / (peak - 0.5)
+        own = np.where(soft > 0.5, 0.5 + (soft - 0.5) * np.float32(steep), soft)
+        maps.append(np.maximum(noise, own))
+    return np.stack(maps).astype(np.float32), soft > 0.5
+
+
+def _noise(random: np.random.Generator) -> NDArray[np.float32]:
+    """(112, 112) float32, smooth, from 0 to 1."""
     import cv2
 
     noise = cv2.GaussianBlur(
         random.standard_normal((SIDE, SIDE)).astype(np.float32), (0, 0), random.uniform(2, 9)
     )
-    noise = (noise - noise.min()) / max(float(np.ptp(noise)), 1e-6)
+    return np.asarray((noise - noise.min()) / max(float(np.ptp(noise)), 1e-6), np.float32)
+
+
+def _drawn(
+    random: np.random.Generator, most: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a good part's scores are, and anomalies above 0.5; both (112, 112) float32."""
+    import cv2
+
+    noise = _noise(random)
     scores = noise * np.float32(random.uniform(0.01, 0.45))
-    mask = np.zeros((SIDE, SIDE), np.bool_)
     number = min(most, int(random.choice([0, 1, 2, 3], p=[0.45, 0.34, 0.14, 0.07])))
     if number and most > 1 and random.random() < BROAD:
-        broad = _broad(random, noise)
-        return np.maximum(scores, broad), broad > 0.5
+        return scores, _broad(random, noise)
+    softest = np.zeros((SIDE, SIDE), np.float32)
     for _ in range(number):
         centre = tuple(int(v) for v in random.integers(4, SIDE - 4, 2))
         axes = tuple(int(v) for v in np.clip(random.gamma(2.0, 4.0, 2), 3, 30))
@@ -193,9 +271,8 @@ def made_up(
         cv2.ellipse(blob, centre, axes, float(random.uniform(0, 180)), 0, 360, 1.0, -1)
         soft = cv2.GaussianBlur(blob, (0, 0), random.uniform(1, 4))
         soft = soft * (random.uniform(0.58, 1.0) / max(float(soft.max()), 1e-6))
-        scores = np.maximum(scores, soft)
-        mask |= soft > 0.5
-    return scores.astype(np.float32), mask
+        softest = np.maximum(softest, np.asarray(soft, np.float32))
+    return scores, softest
 
 
 def _broad(random: np.random.Generator, noise: NDArray[np.float32]) -> NDArray[np.float32]:

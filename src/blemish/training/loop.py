@@ -131,6 +131,7 @@ class _Run:
                     on_step(row)
             if last:
                 break
+        self.here.wait()
 
     @property
     def _learning(self) -> list[Parameter]:

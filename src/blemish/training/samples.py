@@ -16,19 +16,29 @@ _LONGEST = 48
 """Tokens of an answer."""
 
 
-def write(folder: Path, step: int, learner: Learner, batches: PictureBatches) -> None:
+def write(
+    folder: Path, step: int, learner: Learner, batches: PictureBatches, stage: int = 1
+) -> None:
     """Write a step's sheet into a training's folder: picture, mask, map if any, what is said.
+
+    Args:
+        folder: of the training, or of its stage.
+        step: done.
+        learner: as far as it has learnt.
+        batches: whose first pictures are shown.
+        stage: of the training.
 
     Raises:
         OutputError: it cannot be written.
     """
     examples = [batches.example(number) for number in range(sheets.SHOWN)]
-    tokens, classes = batches.seen([example.sample.image for example in examples])
+    tokens, seen = batches.seen([example.sample.image for example in examples])
     random = np.random.default_rng(0)
     asked = [batches.asked(example, random, "presence") for example in examples]
     with torch.no_grad():
-        maps = learner.decoded(tokens) if "decoder" in learner.modules else None
-        turns = learner.turns(classes, maps, [slots for slots, _ in asked])
+        shown = "decoder" in learner.modules and learner.stage(stage).maps
+        maps = learner.decoded(tokens) if shown else None
+        turns = learner.turns(seen, maps, [slots for slots, _ in asked], stage)
         said = learner.language_model.generate(
             turns, prefix=asked[0][0].before, most=_LONGEST, stop=(prompts.STOP,)
         )
@@ -37,7 +47,7 @@ def write(folder: Path, step: int, learner: Learner, batches: PictureBatches) ->
         zip(examples, asked, said, strict=True)
     ):
         tiles = [example.sample.image, sheets.grey(mask_of(example))]
-        tiles += [] if maps is None else [sheets.grey(maps[number].cpu().numpy())]
+        tiles += [] if maps is None else [sheets.grey(maps[number].mean(0).cpu().numpy())]
         question = slots.after.partition("\n")[0].strip()
         rows.append((tiles, [question, right, words.text]))
     sheets.write(folder, step, rows)

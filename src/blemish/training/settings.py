@@ -13,7 +13,7 @@ class TrainSettings(BaseModel):
 
     Attributes:
         steps: how often the optimiser steps; the published 50 epochs are the caller's to convert.
-        stage: which of the model's stages; methods with one stage have stage 1.
+        stage: which of the model's stages; a training in one stage is in stage 1.
         rate: the highest learning rate.
         warmup: share of the steps in which the rate rises to it, in a line; the document has a
             warm-up, but does not say how long.

@@ -184,7 +184,7 @@ def write(
             out,
             title=f"An adapter of {model.base}",
             facts=facts,
-            settings=settings,
-            log=log.read(out / WORK),
+            stages=[settings],
+            logs=[log.read(out / WORK)],
             command=command,
         )
