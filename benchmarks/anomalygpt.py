@@ -1,10 +1,11 @@
-"""What AnomalyGPT says of parts it never saw: verdicts, places and maps, from few references.
+"""What AnomalyGPT and IAD-GPT say of parts they never saw: verdicts, places, maps, kinds.
 
     python benchmarks/anomalygpt.py --data DIR [DIR ...]     folders laid out like MVTec AD
     python benchmarks/anomalygpt.py --cells                  solar cells, mono and poly, no masks
 
---shots 1,2,4  --draws 3 (of references)  --adapter FOLDER  --dtype int8  --limit 20 (pictures of
-each label)  --csv FILE (every draw)
+--detector anomalygpt --detector iad-gpt (both in one run)  --shots 1,2,4  --draws 3 (of references)
+--class "magnetic tile" (what is in --data, for prompts)  --adapter FOLDER (of the detector that it
+names; repeatable)  --dtype int8  --limit 20 (pictures of each label)  --csv FILE (every draw)
 
 References are drawn by the seed from train/good, or from the functional cells. A picture is encoded
 once for all shots, draws and detectors. Rows are printed as Markdown, mean ± standard deviation of
@@ -23,6 +24,11 @@ place            of true finds with a mask: the answer names a cell of the 3 x 3
                  the share of the nine that it touches, which naming one at random would reach
 score, raw       image AUROC of the score, by the language model, and of the map's raw score
 pixel            pixel AUROC of the map
+kind             of true finds, where the set's defects are of several kinds: the first of the
+                 ranking's keywords that stand for one of these kinds stands for the right one;
+                 "chance", naming one of those at random; "cannot" where the detector names none,
+                 as without an encoder that reads texts. A keyword stands for a kind whose words
+                 begin words of its own: "cracks" for "crack", "frayed edge" for "fray"
 """
 
 from __future__ import annotations
@@ -30,7 +36,9 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +47,12 @@ import numpy as np
 from few_shot import STEP, Remembering, Set
 
 import blemish
-from blemish.benchmark import thresholds
+from blemish.benchmark import adapters, thresholds
 from blemish.cli.inspecting import parsed
 from blemish.metrics.answers import verdict_figures
 from blemish.metrics.ranking import auroc
 from blemish.places import POSITIONS, positions
-from blemish.types import Detector, Example, Inspection
+from blemish.types import Detector, Example, Inspection, Verdict
 
 BATCH = 8
 TITLES = {
@@ -52,7 +60,10 @@ TITLES = {
     **{"step1": "step 1", "step1_score": "step 1, score", "overkill": "overkill", "miss": "miss"},
     **{"place": "place", "cells": "cells", "chance": "chance"},
     **{"score": "score", "raw": "raw", "pixel": "pixel"},
+    **{"kind": "kind", "kind_chance": "kind, chance"},
 }
+KEYS = ("set", "shots", "detector", "draw")
+CANNOT = "cannot"
 Row = dict[str, Any]
 
 
@@ -63,7 +74,7 @@ def figures(
 
     Args:
         test: the truth.
-        found: by AnomalyGPT, in the same order.
+        found: by a detector, in the same order.
         step1: by patch-memory.
     """
     truth = [e.label == "anomalous" for e in test]
@@ -74,7 +85,7 @@ def figures(
         "verdict": own.accuracy,
         "coverage": own.coverage,
         "best": max(share for _, share in thresholds.curve(truth, raw)),
-        "map": verdict_figures(truth, [f.evidence["map"]["verdict"] for f in found]).accuracy,
+        "map": verdict_figures(truth, [by_map(f) for f in found]).accuracy,
         "step1": verdict_figures(truth, [f.verdict for f in step1]).accuracy,
         "step1_score": float(np.mean(np.equal(above, truth))),
         "overkill": own.overkill,
@@ -82,7 +93,13 @@ def figures(
         "score": auroc(truth, [float(f.score or 0) for f in found]),
         "raw": auroc(truth, raw),
     }
-    return row | places(test, found) | pixels(test, found)
+    return row | places(test, found) | pixels(test, found) | kinds(test, found)
+
+
+def by_map(found: Inspection) -> Verdict:
+    """The verdict of the map alone; that of all where no language model spoke."""
+    verdict: Verdict = found.evidence.get("map", {}).get("verdict", found.verdict)
+    return verdict
 
 
 def places(test: Sequence[Example], found: Sequence[Inspection]) -> Row:
@@ -90,15 +107,17 @@ def places(test: Sequence[Example], found: Sequence[Inspection]) -> Row:
     right: list[tuple[bool, float]] = []
     named = touched = 0
     for example, inspection in zip(test, found, strict=True):
-        if inspection.verdict != "anomalous" or example.mask is None or not example.mask.any():
+        answer = inspection.evidence.get("answer_names")  # none without a language model
+        if answer is None or inspection.verdict != "anomalous":
             continue
-        cells = set(positions(example.mask))
-        said = set(inspection.evidence["answer_names"])
+        if example.mask is None or not example.mask.any():
+            continue
+        cells, said = set(positions(example.mask)), set(answer)
         named, touched = named + len(said), touched + len(said & cells)
         right.append((bool(said & cells), len(cells) / len(POSITIONS)))
     if not right:
         return {}
-    place, chance = np.mean(right, axis=0)
+    place, chance = np.mean(right, axis=0).tolist()
     return {"place": place, "chance": chance} | ({"cells": touched / named} if named else {})
 
 
@@ -115,10 +134,44 @@ def pixels(test: Sequence[Example], found: Sequence[Inspection]) -> Row:
     return {"pixel": few_shot.pixel_auroc(maps, masks)}
 
 
+def kinds(test: Sequence[Example], found: Sequence[Inspection]) -> Row:
+    """Of anomalous parts that were called so: whether their kind is named right."""
+    own = sorted({example.kind for example in test if example.label == "anomalous"})
+    finds = [
+        (example.kind, inspection.evidence.get("kinds"))
+        for example, inspection in zip(test, found, strict=True)
+        if example.label == inspection.verdict == "anomalous"
+    ]
+    if len(own) < 2 or not finds:
+        return {}
+    right: list[tuple[bool, float]] = []
+    for kind, ranking in finds:
+        if not isinstance(ranking, list | tuple):
+            return {"kind": CANNOT}
+        named = [[one for one in own if stands_for(keyword, one)] for keyword, _ in ranking]
+        first = next((some for some in named if some), [])
+        known = {one for some in named for one in some}
+        right.append((kind in first, (kind in known) / max(len(known), 1)))
+    share, chance = np.mean(right, axis=0).tolist()
+    return {"kind": share, "kind_chance": chance}
+
+
+def stands_for(keyword: str, kind: str) -> bool:
+    """Whether each word of a data set's kind begins one of a keyword's.
+
+    >>> stands_for("Frayed edge", "fray"), stands_for("bent", "bent_wire")
+    (True, False)
+    """
+    words, own = (re.split(r"[\s_-]+", text.lower()) for text in (keyword, kind))
+    return all(any(word.startswith(one) for word in words) for one in own)
+
+
 def sets(args: argparse.Namespace) -> Iterator[Set]:
     for folder in args.data or ():
         (one,) = few_shot.tiles(folder)
-        yield limited(Set(folder.name, one.pool, one.test), args.limit)
+        pool = [replace(sample, class_name=args.class_name) for sample in one.pool]
+        test = [replace(e, sample=replace(e.sample, class_name=args.class_name)) for e in one.test]
+        yield limited(Set(folder.name, pool, test), args.limit)
     for one in few_shot.cells() if args.cells else ():
         yield limited(Set(f"solar cells, {one.name}", one.pool, one.test), args.limit)
 
@@ -136,25 +189,38 @@ def limited(data: Set, most: int | None) -> Set:
 
 
 def measured(args: argparse.Namespace) -> Iterator[Row]:
-    """A row of figures for each set, number of shots and draw."""
-    options = parsed(args.options)
-    options |= {"adapter": str(args.adapter)} if args.adapter else {}
-    whole: Any = blemish.load("anomalygpt", dtype=args.dtype, **options)
-    plain: Any = blemish.load("patch-memory", encoder=whole.encoder)
+    """A row of figures for each set, number of shots, draw and detector."""
+    options = built(args)
+    first, *others = options
+    shared: Any = blemish.load(first, dtype=args.dtype, **options[first])
+    parts: dict[str, Any] = {"encoder": shared.encoder, "language_model": shared.language_model}
+    alike: list[Any] = [blemish.load(name, **{**options[name], **parts}) for name in others]
+    plain: Any = blemish.load("patch-memory", encoder=shared.encoder)
+    layers = {k for one in (shared, *alike) for k in one._read} | {*plain._layers}
     for data in sets(args):
-        memory = Remembering(whole.encoder, sorted({*whole._read, *plain._layers}))
-        speaking: dict[str, Any] = {"encoder": memory, "language_model": whole.language_model}
+        memory = Remembering(shared.encoder, sorted(layers))
         for shots, draw in itertools.product(args.shots, range(args.draws)):
             drawn = np.random.default_rng(draw).permutation(len(data.pool))[:shots]
-            found, alone = (
-                inspected(detector.fit([data.pool[i] for i in drawn]), data.test)
-                for detector in (
-                    blemish.load("anomalygpt", seed=draw, **speaking, **options),
-                    blemish.load("patch-memory", seed=draw, encoder=memory),
-                )
-            )
-            row = {"set": data.name, "shots": shots, "draw": draw}
-            yield row | figures(data.test, found, alone)
+            normals = [data.pool[i] for i in drawn]
+            bank = blemish.load("patch-memory", seed=draw, encoder=memory)
+            alone = inspected(bank.fit(normals), data.test)
+            for name in options:
+                settings = {**options[name], **parts, "encoder": memory}
+                detector = blemish.load(name, seed=draw, **settings)
+                found = inspected(detector.fit(normals), data.test)
+                row = dict(zip(KEYS, (data.name, shots, name, draw), strict=True))
+                yield row | figures(data.test, found, alone)
+
+
+def built(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The options of each detector, by name: its adapter is the one that says it belongs to it."""
+    folders = {adapters.read(folder).kind: str(folder) for folder in args.adapter or ()}
+    if strange := folders.keys() - {*args.detectors}:
+        raise SystemExit(f"An adapter of {', '.join(strange)} came; add --detector for it.")
+    return {
+        name: parsed(args.options) | ({"adapter": folders[name]} if name in folders else {})
+        for name in args.detectors
+    }
 
 
 def inspected(detector: Detector, test: Sequence[Example]) -> list[Inspection]:
@@ -164,26 +230,31 @@ def inspected(detector: Detector, test: Sequence[Example]) -> list[Inspection]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """As Markdown: a line for each set and number of shots, and their mean over the sets."""
+    """As Markdown: a line for each set, number of shots and detector, then the mean of sets."""
     titles = [name for name in TITLES if any(name in row for row in rows)]
     lines = [
-        "| " + " | ".join(["set", "shots", *(TITLES[name] for name in titles)]) + " |",
-        "|---|---|" + "---|" * len(titles),
+        "| " + " | ".join([*KEYS[:3], *(TITLES[name] for name in titles)]) + " |",
+        "|---|---|---|" + "---|" * len(titles),
     ]
-    names = list(dict.fromkeys(row["set"] for row in rows))
-    shots = list(dict.fromkeys(row["shots"] for row in rows))
-    for name in [*names, *(["all"] if len(names) > 1 else [])]:
-        for number in shots:
-            some = [r for r in rows if r["shots"] == number and name in (r["set"], "all")]
-            cells = [spread(some, title) for title in titles]
-            lines.append("| " + " | ".join([name, str(number), *cells]) + " |")
+    names, *others = (list(dict.fromkeys(row[key] for row in rows)) for key in KEYS[:3])
+    names += ["all"] if len(names) > 1 else []
+    for name, *about in itertools.product(names, *others):
+        some = [
+            row
+            for row in rows
+            if name in (row["set"], "all") and about == [row["shots"], row["detector"]]
+        ]
+        shown = [name, *map(str, about), *(spread(some, title) for title in titles)]
+        lines.append("| " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
 def spread(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Mean ± standard deviation over the draws, each the mean of its sets."""
+    """Mean ± standard deviation over the draws, each the mean of its sets; or what is said."""
     by_draw: dict[int, list[float]] = {}
     for row in rows:
+        if row.get(name) == CANNOT:
+            return CANNOT
         if row.get(name) is not None:
             by_draw.setdefault(row["draw"], []).append(row[name])
     if not by_draw:
@@ -192,26 +263,23 @@ def spread(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     return f"{np.mean(means):.3f} ± {np.std(means):.3f}"
 
 
-def numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     ask = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     ask.add_argument("--data", type=Path, nargs="+")
     ask.add_argument("--cells", action="store_true")
-    ask.add_argument(
-        "--shots", type=lambda text: [int(n) for n in text.split(",")], default="1,2,4"
-    )
+    ask.add_argument("--detector", dest="detectors", action="append", help="anomalygpt if none")
+    ask.add_argument("--class", dest="class_name", default="object")
+    ask.add_argument("--shots", type=lambda s: [*map(int, s.split(","))], default="1,2,4")
     ask.add_argument("--draws", type=int, default=3)
-    ask.add_argument("--adapter", type=Path)
-    ask.add_argument("--set", dest="options", nargs="*", default=[], help="options of anomalygpt")
+    ask.add_argument("--adapter", type=Path, action="append")
+    ask.add_argument("--set", dest="options", nargs="*", default=[], help="options of all of them")
     ask.add_argument("--dtype", default="auto")
     ask.add_argument("--limit", type=int)
     ask.add_argument("--csv", type=Path)
     args = ask.parse_args(arguments)
+    args.detectors = list(dict.fromkeys(args.detectors or ["anomalygpt"]))
     if not (args.data or args.cells):
         ask.error("name folders with --data, or give --cells")
     rows = []
@@ -222,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\n{table(rows)}")
     if args.csv:
         with args.csv.open("w", newline="") as file:
-            out = csv.DictWriter(file, ["set", "shots", "draw", *TITLES])
+            out = csv.DictWriter(file, [*KEYS, *TITLES])
             out.writeheader()
             out.writerows(rows)
 

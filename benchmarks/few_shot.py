@@ -64,6 +64,9 @@ class Remembering:
         self.default_layers, self.default_size = encoder.default_layers, encoder.default_size
         self.known: dict[tuple[int, bytes], Features] = {}
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["encoder"], name)
+
     def encode(
         self, images: Sequence[Image], *, layers: Sequence[int], size: int
     ) -> list[Features]:

@@ -1,9 +1,10 @@
-"""The figures of the AnomalyGPT benchmark, worked out by hand for five parts."""
+"""The figures of the benchmark of AnomalyGPT and IAD-GPT, worked out by hand for five parts."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -95,6 +96,13 @@ def test_a_find_that_names_no_right_cell_counts(bench: ModuleType) -> None:
     assert bench.places(TEST[:2], FOUND[:2]) == {}
 
 
+def test_without_a_language_model_the_map_is_all(bench: ModuleType) -> None:
+    alone = [replace(f, evidence={}) for f in FOUND]
+    row = bench.figures(TEST, alone, STEP1)
+    assert row["map"] == row["verdict"] == 3 / 5
+    assert "place" not in row
+
+
 def test_pixels_are_those_of_the_maps(bench: ModuleType) -> None:
     perfect = [
         Inspection("", "normal", "calibration", maps=(np.float32(1) * np.asarray(e.mask),))
@@ -105,16 +113,68 @@ def test_pixels_are_those_of_the_maps(bench: ModuleType) -> None:
     assert bench.pixels(TEST[:2], perfect[:2]) == {}
 
 
+def ranked(verdict: Any, *keywords: str) -> Inspection:
+    evidence: dict[str, Any] = {"kinds": [(keyword, 1 / len(keywords)) for keyword in keywords]}
+    return Inspection("", verdict, "calibration", evidence=evidence)
+
+
+def test_the_first_keyword_that_is_a_kind_of_the_set_counts(bench: ModuleType) -> None:
+    of = ("good", "crack", "bent_wire", "fray", "crack", "fray")
+    test = [replace(example(*[(0, 0)] * (kind != "good")), kind=kind) for kind in of]
+    found = [
+        ranked("anomalous", "crack", "bent wires"),  # a good part
+        ranked("anomalous", "stain", "Cracks", "bent wires"),  # right: no stain is in the set
+        ranked("anomalous", "wire", "crack", "bent wires"),  # wrong
+        ranked("anomalous", "crack", "bent wires"),  # no keyword stands for it
+        ranked("anomalous", "bent wires", "crack"),  # wrong
+        ranked("normal", "fray"),  # missed
+    ]
+    row = bench.kinds(test, found)
+    assert row == {"kind": 1 / 4, "kind_chance": pytest.approx((3 * 1 / 2) / 4)}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "kind", "same"),
+    [
+        ("crack", "crack", True),
+        ("Frayed edge", "fray", True),
+        ("bent-wires", "bent_wire", True),
+        ("bent", "bent_wire", False),
+        ("outbreak", "break", False),
+    ],
+)
+def test_a_keyword_stands_for_a_kind_whose_words_begin_its_own(
+    bench: ModuleType, keyword: str, kind: str, same: bool
+) -> None:
+    assert bench.stands_for(keyword, kind) == same
+
+
+def test_a_detector_without_a_ranking_cannot_name_kinds(bench: ModuleType) -> None:
+    test = [replace(TEST[2], kind=kind) for kind in ("crack", "fray")]
+    unable = [replace(FOUND[2], evidence={"kinds": "no text tower"}), FOUND[2]]
+    assert bench.kinds(test, unable) == {"kind": "cannot"}
+    assert bench.kinds(test[:1], unable[:1]) == {}  # of one kind there is nothing to tell apart
+    assert bench.kinds(test, [ranked("normal", "crack")] * 2) == {}
+
+
 def test_the_table_has_the_spread_over_draws_and_a_mean_over_sets(bench: ModuleType) -> None:
     rows = [
-        {"set": name, "shots": 1, "draw": draw, "verdict": value}
+        {"set": name, "shots": 1, "detector": "d", "draw": draw, "verdict": value}
         for name, values in {"a": (0.5, 0.7), "b": (0.9, 0.7)}.items()
         for draw, value in enumerate(values)
     ]
-    assert bench.table(rows).splitlines()[2:] == [
-        "| a | 1 | 0.600 ± 0.100 |",
-        "| b | 1 | 0.800 ± 0.100 |",
-        "| all | 1 | 0.700 ± 0.000 |",
+    rows += [
+        {"set": "a", "shots": 1, "detector": "e", "draw": 0, "verdict": 0.25, "kind": "cannot"}
+    ]
+    assert bench.table(rows).splitlines() == [
+        "| set | shots | detector | verdict | kind |",
+        "|---|---|---|---|---|",
+        "| a | 1 | d | 0.600 ± 0.100 |  |",
+        "| a | 1 | e | 0.250 ± 0.000 | cannot |",
+        "| b | 1 | d | 0.800 ± 0.100 |  |",
+        "| b | 1 | e |  |  |",
+        "| all | 1 | d | 0.700 ± 0.000 |  |",
+        "| all | 1 | e | 0.250 ± 0.000 | cannot |",
     ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from blemish.benchmark import adapters
 from blemish.benchmark.folder import Means
 from blemish.benchmark.protocol import Published, load
 from blemish.datasets.find import open_dataset
@@ -205,6 +206,18 @@ def loaded() -> list[str]:
     return []
 
 
+def as_shipped(folder: Path) -> adapters.Adapter:
+    """A stand-in's adapter under the names of the models that it stands for, as rows want it."""
+    found = adapters.read(folder)
+    return replace(
+        found,
+        encoder="dinov2-small",
+        language_model="smollm2-135m",
+        trained_on="made-up parts",
+        made={**found.made, "staged": found.kind == "iad-gpt"},
+    )
+
+
 @pytest.fixture
 def embedded(
     means: Means,
@@ -213,7 +226,7 @@ def embedded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Means:
-    """Small stand-ins for what AnomalyGPT is built from, and an adapter of these that ships."""
+    """Small stand-ins for what language readers are built from, and the adapters that ship."""
     blind = SimpleNamespace(
         text="No, there are no anomalies.", ended="stop", first={"Yes": 0.3, "No": 0.7}, tokens=5
     )
@@ -226,9 +239,12 @@ def embedded(
         model._said = lambda rows: read(rows) if (rows[:, 1] > rows[:, 2]).any() else blind
         return model
 
-    shipped = stand_ins.reading_adapter(tmp_path / "shipped", "cells")
+    kinds = ("anomalygpt", "iad-gpt")
+    shipped = {k: stand_ins.reading_adapter(tmp_path / f"shipped {k}", "cells", k) for k in kinds}
     monkeypatch.setattr(
-        "blemish.detectors.anomalygpt.adapter_folder", lambda named: Path(named or shipped)
+        "blemish.detectors._reading_options.adapter_folder",
+        lambda named, kind: Path(named or shipped[kind]),
     )
+    monkeypatch.setattr(adapters, "shipped", lambda kind: (as_shipped(shipped[kind]),))
     monkeypatch.setattr("blemish.llms.causal.Causal", reader)
     return replace(means, encoders={**means.encoders, "dinov2-small": stand_ins.Cells()})

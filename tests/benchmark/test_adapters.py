@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +30,8 @@ ROWS = [
     (name, row)
     for name in protocol.names()
     for row in protocol.load(name).runs
-    if row.detector == "anomalygpt"
+    if row.detector in registry.detectors() and registry.detector(row.detector).embeds
 ]
-LATER = {"enhancer", "abnormal_prompts"}
-"""Parts of document 002's detector, which compares AnomalyGPT with and without."""
 
 
 @pytest.fixture
@@ -59,26 +58,71 @@ def row(train_on: str | None = None, /, **options: Any) -> Run:
 
 @pytest.mark.parametrize(("name", "one"), ROWS, ids=[f"{n}, {r.method}" for n, r in ROWS])
 def test_each_row_has_options_of_the_detector_and_says_what_it_lacks(name: str, one: Run) -> None:
-    entry = registry.detector("anomalygpt")
+    entry = registry.detector(str(one.detector))
     fields = registry.resolve(entry.options).model_fields
-    unknown = one.options.keys() - {*fields, *entry.parts}
-    assert unknown <= LATER
-    assert bool(unknown) <= name.startswith("002/")
+    assert one.options.keys() <= {*fields, *entry.parts}
     why = lacking(one, protocol.load(name).data)
-    if name == "003/embedded":
+    comes = adapters.shipped(entry.name)
+    if name.endswith("/embedded") and comes and one.adapter == made_as(comes[0]):
         assert why == ""
         return
-    assert one.options["encoder"] == LARGE["encoder"]
-    assert one.options["language_model"] in (LARGE["language_model"], None)
-    if unknown:
-        assert "has no option" in why
-        return
-    model = one.options["language_model"]
+    models = OWN if name.endswith("/embedded") else LARGE
+    encoder, model = (one.options.get(part, entry.parts[part]) for part in models)
+    assert encoder == models["encoder"]
+    assert model in (models["language_model"], None)
     tuned = " with LoRA" if one.options.get("lora") else ""
     trained = one.train_on or "none of the table's data sets"
-    fitting = f"clip-vit-h-14{f' and {model}' if model else ''}{tuned}, trained on {trained}"
-    assert why.startswith(f"no adapter of anomalygpt for {fitting}, is at hand")
+    fitting = f"{encoder}{f' and {model}' if model else ''}{tuned}, trained on {trained}"
+    assert why.startswith(f"no adapter of {entry.name}")
+    assert f" for {fitting}, is at hand" in why
+    for part, value in one.adapter.items():
+        assert (part if value is True else f"{part} {value}") in why
     assert "--adapter FOLDER" in why
+
+
+def made_as(one: adapters.Adapter) -> dict[str, Any]:
+    """What a row's `adapter` says that takes this one."""
+    return {name: value for name, value in one.made.items() if value != adapters.PLAIN[name]}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "fits"),
+    [
+        ({}, {}, True),
+        ({"enhancer": True}, {"enhancer": True}, True),
+        ({"enhancer": True}, {}, False),
+        ({}, {"enhancer": True}, False),
+        ({}, {"anomalies": "both"}, False),
+        ({"anomalies": "both"}, {"anomalies": "both"}, True),
+        ({"enhancer": True, "staged": True}, {"enhancer": True}, False),
+        ({"enhancer": False}, {}, True),
+    ],
+)
+def test_a_row_takes_an_adapter_with_the_parts_that_it_names_alone(
+    wanted: dict[str, Any], has: dict[str, Any], fits: bool, made: Made
+) -> None:
+    adapter = adapters.read(made("one", trained_on="visa", **has))
+    one = row("visa").model_copy(update={"adapter": wanted})
+    if fits:
+        (given,) = adapters.into(table(one), [adapter]).runs
+        assert given.options["adapter"] == str(adapter.folder)
+        return
+    said = f"of anomalygpt ({next(iter(has))}" if has else "of anomalygpt for"
+    with pytest.raises(OptionError, match=re.escape(said)):
+        adapters.into(table(one), [adapter])
+
+
+def test_what_ships_serves_no_row_that_wants_another_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Run(method="m", detector="anomalygpt")
+    assert lacking(own, ()) == ""
+    enhanced = own.model_copy(update={"adapter": {"enhancer": True}})
+    assert lacking(enhanced, ()).startswith("no adapter of anomalygpt (enhancer) for dinov2-small")
+    found = "blemish.detectors._reading_options.adapter_folder"
+    monkeypatch.setattr(found, lambda named, kind: tmp_path)
+    assert adapters.shipped("anomalygpt") == ()
+    assert lacking(own, ()).startswith("no adapter of anomalygpt for dinov2-small")
 
 
 @pytest.mark.parametrize(
@@ -175,12 +219,10 @@ def test_a_trained_row_runs_where_its_adapter_is_given(
 
 @pytest.fixture
 def ablation(named: Named) -> Callable[..., Plan]:
-    """003/embedded on bottles of each label."""
+    """The embedded ablation of a document on bottles of each label."""
 
-    def plan(pictures: int = 2) -> Plan:
-        whole = of_protocol(
-            protocol.load("003/embedded"), named("mvtec-ad"), categories=("bottle",)
-        )
+    def plan(table: str = "003/embedded", pictures: int = 2) -> Plan:
+        whole = of_protocol(protocol.load(table), named("mvtec-ad"), categories=("bottle",))
         return whole.limited(pictures)
 
     return plan
@@ -193,10 +235,33 @@ def test_the_language_model_is_loaded_once_for_all_rows(
     assert loaded == ["smollm2-135m"]
 
 
-def test_rows_of_the_embedded_ablation_are_decided_by_what_they_name(
-    ablation: Callable[..., Plan], embedded: Means, tmp_path: Path
+@pytest.mark.parametrize(
+    ("table", "blind", "whole", "ruled"),
+    [
+        (
+            "003/embedded",
+            "LLM without map",
+            "Map + prompt learner + LLM",
+            "Map and calibration, no LLM",
+        ),
+        (
+            "002/embedded",
+            "IAD-GPT, no map: TGE + LLM",
+            "IAD-GPT",
+            "IAD-GPT, no LLM: map and calibration",
+        ),
+    ],
+)
+def test_rows_of_the_embedded_ablations_are_decided_by_what_they_name(
+    table: str,
+    blind: str,
+    whole: str,
+    ruled: str,
+    ablation: Callable[..., Plan],
+    embedded: Means,
+    tmp_path: Path,
 ) -> None:
-    plan = ablation()
+    plan = ablation(table)
     records = run(plan, tmp_path / "out", embedded)
     found = {(r["cell"]["method"], r["cell"]["shots"]): r for r in records}
     assert len(found) == len(plan.cells)
@@ -207,11 +272,20 @@ def test_rows_of_the_embedded_ablation_are_decided_by_what_they_name(
         decided[cell.method, cell.shots] = {
             json.loads(line)["decided_by"] for line in lines.splitlines()
         }
-    assert decided["Map and calibration, no LLM", 1] == {"calibration"}
-    for method in ("Map + prompt learner + LLM", "LLM without map"):
-        assert decided[method, 0] == {"language model"}
-    assert "pixel_auroc" in found["Map + prompt learner + LLM", 1]["figures"]
-    assert "pixel_auroc" in found["LLM without map", 0]["undefined"]
+    assert decided[ruled, 1] == {"calibration"}
+    assert decided[whole, 0] == decided[blind, 0] == {"language model"}
+    assert "pixel_auroc" in found[whole, 1]["figures"]
+    assert "pixel_auroc" in found[blind, 0]["undefined"]
+
+
+def test_rows_of_002_that_need_an_adapter_of_their_own_say_which(
+    ablation: Callable[..., Plan], embedded: Means
+) -> None:
+    said = dict(ablation("002/embedded").unavailable)
+    assert "(enhancer) for dinov2-small" in said["AnomalyGPT, TGE"]
+    assert "(enhancer, fusion, apg) for" in said["IAD-GPT in one stage"]
+    assert "anomalies both) for" in said["IAD-GPT, trained on NSA + CutPaste"]
+    assert len(said) == 7
 
 
 def test_a_language_model_of_its_own_is_not_the_one_that_is_given(miniature: Dataset) -> None:

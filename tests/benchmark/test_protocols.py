@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from blemish.benchmark import adapters
 from blemish.benchmark.protocol import Protocol, load, names
 
 # Figures a table, counted by hand: rows times columns less the dashes.
@@ -23,6 +24,7 @@ FIGURES = {
     "002/table5": 2 * 4,
     "002/table6": 3 * 3,
     "002/table7": 3 * 2,
+    "002/embedded": 0,
     "003/table2": 3 * (5 * 4 + 2),
     "003/table3": 3 * 2 + 3,
     "003/table4": 3 * 2 + 5 * 6,
@@ -50,7 +52,7 @@ QUOTED = {
     "ALFA with GPT-3, 146 prompts (only 72 manual)",  # its language model has been shut down
 }
 CATEGORIES = {"mvtec-ad": 15, "visa": 12}
-ONE_DRAW = {"000/attempts", "001/quantitative", "003/embedded", "003/figure8"}
+ONE_DRAW = {"000/attempts", "001/quantitative", "002/embedded", "003/embedded", "003/figure8"}
 """With references of one seed: every answer costs money or time, or the curve is of one run."""
 WITHOUT_FIGURES = {("003/figure7", "PatchCore, the best threshold of each category")}
 """Methods of a table with figures that have none themselves."""
@@ -118,6 +120,8 @@ def test_runs_are_built_here_or_quoted(name: str, table: Protocol) -> None:
             assert run.detector in BUILT
             assert not run.published_by
         assert bool(run.train_on) == run.unified
+        assert run.adapter.keys() <= adapters.PLAIN.keys()
+        assert not run.adapter or run.train_on or name == "002/embedded"
         assert run.train_on in (None, "mvtec-ad", "visa")
         drawn = any(run.shots) and run.detector is not None and name not in ONE_DRAW
         assert run.seeds == ((0, 1, 2, 3, 4) if drawn else (0,))
@@ -128,7 +132,7 @@ def test_no_two_runs_are_alike(name: str, table: Protocol) -> None:
     settings = [
         (
             *(run.detector, sorted(map(str, run.options.items())), run.shots, run.train_on),
-            *(run.threshold, run.perturb),
+            *(sorted(map(str, run.adapter.items())), run.threshold, run.perturb),
         )
         for run in table.runs
         if run.detector is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,16 @@ from blemish.errors import OptionError, SavedError
 _FILE = "adapter.json"
 _BEFORE = "; before that, "
 _NOT_TOLD = ("", "what is not told", "as published")
+
+PLAIN: Mapping[str, Any] = {
+    "enhancer": False,
+    "fusion": False,
+    "apg": False,
+    "staged": False,
+    "anomalies": "nsa",
+}
+"""What an adapter may have and how it may be trained, as its adapter.json calls it, and what one is
+like that does not say. A row wants it so too, but for what its `Run.adapter` names."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,7 @@ class Adapter:
             colon; what it was trained on before that follows in the same way.
         lora: the language model's weights were changed in the same training.
         left_out: parts of the detector that it was trained without, as their options are called.
+        made: what it has and how it was trained, see `PLAIN`.
     """
 
     folder: Path
@@ -38,6 +49,7 @@ class Adapter:
     trained_on: str
     lora: bool = False
     left_out: tuple[str, ...] = ()
+    made: Mapping[str, Any] = field(default_factory=lambda: PLAIN)
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -62,7 +74,7 @@ def read(folder: Path) -> Adapter:
     if found is None or not {"kind", "encoder", "language_model"} <= found.keys():
         raise SavedError(
             f"--adapter {folder} is no adapter: its {_FILE} is not there, or says not what it "
-            "fits. Name a folder that `blemish train anomalygpt` or `blemish weights import` wrote."
+            "fits. Name a folder that `blemish train` or `blemish weights import` wrote."
         )
     imported = found.get("prompt_learner") == "published"
     return Adapter(
@@ -73,15 +85,23 @@ def read(folder: Path) -> Adapter:
         found.get("trained_on", ""),
         (folder / "lora").is_dir() and not imported,
         tuple(found.get("left_out", ())),
+        {name: found.get(name, usual) for name, usual in PLAIN.items()},
     )
+
+
+def shipped(detector: str) -> tuple[Adapter, ...]:
+    """The adapter that comes with a detector; () where none does."""
+    folder: Path = registry.resolve(registry.detector(detector).options)().folder
+    return (read(folder),) if (folder / _FILE).is_file() else ()
 
 
 def into(protocol: Protocol, adapters: Sequence[Adapter]) -> Protocol:
     """A protocol with an adapter in the options of each row that one fits.
 
     A row takes the first that was trained on its training set, and before that on none of the sets
-    that it is tested on; a row that names none takes one that was trained on none of these. One
-    that was trained without some part is for rows without it, and goes before others there.
+    that it is tested on; a row that names none takes one that was trained on none of these. It has
+    what the row's `adapter` names and nothing else of `PLAIN`. One that was trained without some
+    part is for rows without it, and goes before others there.
 
     Raises:
         OptionError: an adapter fits no row.
@@ -91,8 +111,9 @@ def into(protocol: Protocol, adapters: Sequence[Adapter]) -> Protocol:
         if one not in taken:
             model = one.language_model or "any language model of its width"
             raise OptionError(
-                f"--adapter {one.folder} fits no row of {protocol.id}: it is of {one.kind} for "
-                f"{one.encoder} and {model}, trained on {one.trained_on or 'nothing it tells of'}. "
+                f"--adapter {one.folder} fits no row of {protocol.id}: it is of {one.kind}"
+                f"{_with(one.made)} for {one.encoder} and {model}, trained on "
+                f"{one.trained_on or 'nothing it tells of'}. "
                 "`blemish bench` names what each row wants; leave this one out, or name another."
             )
     runs = [
@@ -117,7 +138,8 @@ def _chosen(run: Run, data: Sequence[str], adapters: Sequence[Adapter]) -> Adapt
         speaks = model is None or one.language_model in ("", model)
         tuned = one.lora == bool(run.options.get("lora"))
         without = all(run.options.get(part) is False for part in one.left_out)
-        if fits and speaks and trained and tuned and without:
+        made = {**one.made} == {**PLAIN, **run.adapter}
+        if fits and speaks and trained and tuned and without and made:
             return one
     return None
 
@@ -136,18 +158,28 @@ def missing(run: Run) -> str:
     The one that ships with a detector serves its own parts, and was trained on no data set.
     """
     entry = registry.detector(str(run.detector))
-    if not entry.embeds or run.options.get("adapter"):
+    if not entry.embeds or run.options.get("adapter") or _chosen(run, (), shipped(entry.name)):
         return ""
-    (encoder, model), own = parts(entry, run.options), parts(entry, {})
+    encoder, model = parts(entry, run.options)
     tuned = bool(run.options.get("lora"))
-    if (encoder, model or own[1]) == own and not run.train_on and not tuned:
-        return ""
     trained = run.train_on or "none of the table's data sets"
     fitting = f"{encoder} and {model}" if model else encoder
     return (
-        f"no adapter of {entry.name} for {fitting}{' with LoRA' * tuned}, trained on {trained}, "
-        f"is at hand: make one (blemish train {entry.name}) and name it with --adapter FOLDER"
+        f"no adapter of {entry.name}{_with(run.adapter)} for {fitting}{' with LoRA' * tuned}, "
+        f"trained on {trained}, is at hand: make one (blemish train {entry.name}) and name it with "
+        "--adapter FOLDER"
     )
+
+
+def _with(made: Mapping[str, Any]) -> str:
+    """What an adapter has that not every one has, in words.
+
+    >>> _with({"enhancer": True, "apg": False, "anomalies": "both"})
+    ' (enhancer, anomalies both)'
+    """
+    named = {name: value for name, value in made.items() if value != PLAIN[name]}
+    said = [name if value is True else f"{name} {value}" for name, value in named.items()]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def state(options: Mapping[str, Any]) -> list[Any]:

@@ -36,6 +36,8 @@ class Run(_Data):
         shots: normal references a category; 0 for none, None for all training pictures.
         seeds: of the draws of references.
         train_on: what a trained adapter was made from: a data set's name; None for none.
+        adapter: what that adapter has and how it was trained, named as in its adapter.json, such as
+            {"enhancer": true}; as `blemish.benchmark.adapters.PLAIN` has it where it is not named.
         unified: one model for all classes of a set, as 002 and 003 train.
         threshold: what turns scores into verdicts for the accuracy: the detector's "own" verdict,
             the "max-of-normals" (the highest score of the references, left out in turn), one
@@ -52,6 +54,7 @@ class Run(_Data):
     shots: tuple[int | None, ...] = (0,)
     seeds: tuple[int, ...] = (0,)
     train_on: str | None = None
+    adapter: dict[str, bool | int | str] = Field(default_factory=dict)
     unified: bool = False
     threshold: Literal["own", "max-of-normals", "unified", "best"] = "own"
     perturb: tuple[Literal["light", "occlusion"], ...] = ()
