@@ -121,15 +121,6 @@ def test_texts_of_a_text_tower_choose_the_expert() -> None:
     torch.testing.assert_close(weights.flip(1), enhancer._weights(image, texts[0].flip(0)))
 
 
-def test_the_published_enhancer_can_begin_as_a_linear_layer() -> None:
-    torch.manual_seed(0)
-    enhancer = TextGuidedEnhancer((1024, 5, 4), 3, None).requires_grad_(False)
-    layer = nn.Linear(1024, 3).requires_grad_(False)
-    enhancer.begin(layer.weight, layer.bias)
-    pictures, cells = torch.randn(2, 1024), torch.randn(2, 9, 5)
-    torch.testing.assert_close(enhancer(pictures, cells), layer(pictures), atol=1e-5, rtol=1e-5)
-
-
 def test_every_number_of_the_enhancer_learns_in_two_steps() -> None:
     """Branches that begin at zero must not stay there."""
     torch.manual_seed(0)

@@ -21,7 +21,7 @@ EXPERTS = 2
 """L_2: T_win has a normal and an abnormal text, each the mean of its templates."""
 COMPACT, PUBLISHED = 128, 1024
 """Values with which the enhancer computes; the document does not say. The published size is that of
-ImageBind's joint space, so that the linear layer of PandaGPT fits its experts."""
+ImageBind's joint space."""
 HEAD = 64
 """Values of a head of attention."""
 
@@ -45,7 +45,6 @@ class TextGuidedEnhancer(nn.Module):
     The document gives no count of the enhancer's numbers; the published size has 40 million.
 
     All residual branches begin at zero: at first an expert is its last linear layer and no more.
-    `begin` makes this the projection that a language model was trained with.
 
     Args:
         values: of the picture's feature, of a patch token and of a text feature.
@@ -107,22 +106,6 @@ class TextGuidedEnhancer(nn.Module):
         aligned = self.text(f.normalize(texts, dim=-1))
         similar: Tensor = (image[:, None] * aligned).sum(-1) / image.shape[-1] ** 0.5
         return similar.softmax(-1)
-
-    def begin(self, weight: Tensor, bias: Tensor) -> None:
-        """Start as a linear layer of the picture's feature, such as PandaGPT's projection.
-
-        Only what is of the published size can, and takes features with as many values as it
-        computes with.
-
-        Args:
-            weight: (W, C).
-            bias: (W,).
-        """
-        with torch.no_grad():
-            for expert in self.experts:
-                assert isinstance(expert, _Expert)
-                expert.out.weight.copy_(weight)
-                expert.out.bias.copy_(bias)
 
 
 class _Attention(nn.Module):
