@@ -31,9 +31,11 @@ MAY_IMPORT = {
     "training": BASE
     | {"datasets", "synthesis", "metrics", "modalities", "prompts", "report", "build", "runs"}
     | {"detectors", "training", "__init__"},
+    "service": BASE
+    | {"metrics", "modalities", "report", "synthesis", "build", "runs", "service", "__init__"},
     "cli": BASE
     | FREE_OF_EACH_OTHER
-    | {"detectors", "build", "runs", "training", "benchmark", "cli", "__init__"},
+    | {"detectors", "build", "runs", "training", "benchmark", "service", "cli", "__init__"},
     "__init__": BASE | {"build"},
 }
 BY_NAME = FREE_OF_EACH_OTHER | {"detectors"}

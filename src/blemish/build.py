@@ -101,6 +101,24 @@ def _part(
     return segmenter(choice, device=settings["device"])
 
 
+def check(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse what `load` would refuse of names and options; nothing is built or fetched.
+
+    Raises:
+        OptionError: an unknown name or option, or a wrong value.
+    """
+    entry = registry.detector(name)
+    _checked(entry, {k: v for k, v in options.items() if k not in entry.parts})
+    if isinstance(chosen := options.get("encoder"), str):
+        registry.encoder(chosen)
+
+
+def own_speaker(detector: Detector) -> Speaker | None:
+    """The detector's own language model, where it has one that talks."""
+    speaker = getattr(detector, "speaker", None)
+    return speaker() if speaker and getattr(detector, "language_model", None) else None
+
+
 def language_model(
     name: str, *, device: str = "auto", dtype: str = "auto", cache: str = "use", **settings: Any
 ) -> ChatModel:

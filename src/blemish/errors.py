@@ -13,7 +13,11 @@
     ├── UndefinedMetricError a figure that these labels or scores do not define
     ├── MissingExtraError an optional dependency that is not installed
     ├── SavedError        a saved detector or run folder of another version, or damaged
-    └── OutputError       a result that cannot be written
+    ├── OutputError       a result that cannot be written
+    └── ServiceError      a request that the inspection station does not serve now
+        ├── NotFoundError a line, version, job, inspection or file that does not exist
+        ├── ConflictError a request against the state of things, such as a name that is taken
+        └── StoreBusyError the database is locked or away; the same request may succeed later
 
 A message says what came, what was expected and what to do.
 """
@@ -79,6 +83,22 @@ class SavedError(BlemishError):
 
 class OutputError(BlemishError):
     """A result that cannot be written."""
+
+
+class ServiceError(BlemishError):
+    """A request that the inspection station does not serve now."""
+
+
+class NotFoundError(ServiceError):
+    """A line, version, job, inspection or file that does not exist."""
+
+
+class ConflictError(ServiceError):
+    """A request against the state of things, such as a name that is taken."""
+
+
+class StoreBusyError(ServiceError):
+    """The database is locked or away; the same request may succeed later."""
 
 
 def unfit(name: str, cause: Any, known: Iterable[str]) -> OptionError:

@@ -15,12 +15,11 @@ from blemish.benchmark import table_layout as layout
 from blemish.benchmark.averages import Row
 from blemish.benchmark.table import Table, shots_words
 from blemish.errors import MissingExtraError
+from blemish.report import exports
 from blemish.runs.folder import replace_file, writing
 
 FORMAT = 1
 """Of figures.json."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a text begins that a spreadsheet would run."""
 
 
 def write(table: Table, out: Path) -> tuple[str, ...]:
@@ -86,15 +85,8 @@ def _csv(rows: Iterable[Row]) -> str:
     names = [field.name for field in fields(Row)]
     sheet.writerow(names)
     for row in rows:
-        sheet.writerow([_safe(getattr(row, name)) for name in names])
+        sheet.writerow([exports.cell(getattr(row, name)) for name in names])
     return held.getvalue()
-
-
-def _safe(value: Any) -> Any:
-    """A cell that no spreadsheet runs; numbers stay as they are, None becomes empty."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return value
 
 
 def _parquet(table: Table) -> bytes:

@@ -22,6 +22,7 @@ from blemish.cli import (
     figure,
     inspect,
     prompts,
+    serve,
     train,
     weights,
 )
@@ -51,6 +52,7 @@ app.command("detectors")(detectors.detectors)
 app.command("bench", help=bench.HELP, epilog=bench.EXIT_CODES, no_args_is_help=True)(bench.bench)
 app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("figure", no_args_is_help=True)(figure.figure)
+app.command("serve", help=serve.HELP, epilog=serve.EXIT_CODES)(serve.serve)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(train.app, name="train")

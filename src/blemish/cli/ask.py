@@ -79,7 +79,7 @@ def ask(
     if len(ready.items) != 1:
         raise InputError(f"{len(ready.items)} pictures came; expected one. Name a single file.")
     sample, inspection = talking.shown(ready, ready.items[0])
-    own = talking.own(ready.detector)
+    own = build.own_speaker(ready.detector)
     speakers = [*([own] if own else []), *map(build.speaker, models)]
     good = talking.references(normal, class_name) if models else ()
     talk = Conversation(references=good).show(sample, inspection).ask(question)

@@ -64,7 +64,7 @@ def chat(
         dtype=dtype,
         seed=seed,
     )
-    speaker = build.speaker(model) if model else talking.own(ready.detector)
+    speaker = build.speaker(model) if model else build.own_speaker(ready.detector)
     if speaker is None:
         raise OptionError(f"{detector} has no language model to talk with. Add --llm.")
     good = talking.references(normal, class_name) if model else ()

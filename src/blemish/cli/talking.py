@@ -11,9 +11,8 @@ from blemish.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from blemish.cli.preparing import Prepared
-    from blemish.conversation import Speaker
     from blemish.runs.sources import Item
-    from blemish.types import ChatModel, Detector, Inspection, Sample
+    from blemish.types import ChatModel, Inspection, Sample
 
 DetectorName = Annotated[
     str, typer.Option(help="Who inspects: a name, or the folder of a saved detector.")
@@ -48,12 +47,6 @@ def prepared(
         options = {"language_model": models[0], **options}
     found(pictures)
     return prepare(Command(pictures, normal or [], option=options, **named))
-
-
-def own(detector: Detector) -> Speaker | None:
-    """The detector's own language model, where it has one."""
-    speaker = getattr(detector, "speaker", None)
-    return speaker() if speaker and getattr(detector, "language_model", None) else None
 
 
 def shown(ready: Prepared, item: Item) -> tuple[Sample, Inspection]:

@@ -21,6 +21,8 @@ from blemish.types import Mask
 Row = Mapping[str, Any]
 Size = tuple[int, int]
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that a spreadsheet would run."""
 CATEGORY = "anomaly"
 """The one class of things that a detector marks."""
 LABEL_CONFIG = f"""<View>
@@ -172,6 +174,39 @@ def label_studio(
         shown = {"image": root + quote(row["id"]), "verdict": row["verdict"]}
         tasks.append({"data": shown, "predictions": [prediction]})
     return tasks
+
+
+def yolo(rows: Iterable[Row]) -> dict[str, str]:
+    """Label files of YOLO's format for segmentation, which its detection reads as boxes too.
+
+    Returns:
+        Paths below the data set's folder to contents: for each picture a text with a line for each
+        outline, the class 0 and then x and y of each corner as shares of width and height, empty
+        where nothing was found; and data.yaml, which names the class.
+    """
+    kept = list(rows)
+    names = mask_names(row["id"] for row in kept)
+    files = {"data.yaml": f"path: .\ntrain: images\nval: images\nnames:\n  0: {CATEGORY}\n"}
+    for row in kept:
+        lines = [
+            " ".join(["0", *(f"{share / 100:.6f}" for corner in points for share in corner)])
+            for region in _regions(row)
+            for points in _polygons(region, _size(row))
+        ]
+        path = PurePosixPath("labels", names[row["id"]]).with_suffix(".txt")
+        files[str(path)] = "".join(f"{line}\n" for line in lines)
+    return files
+
+
+def cell(value: Any) -> Any:
+    """A cell that no spreadsheet runs; numbers stay as they are, None becomes empty.
+
+    >>> cell("=1+1"), cell(-1.5), cell("part.png")
+    ("'=1+1", -1.5, 'part.png')
+    """
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    return value
 
 
 def outline(inside: Mask, tolerance: float) -> list[NDArray[np.int32]]:

@@ -1,0 +1,1 @@
+"""The inspection station: `blemish serve`."""

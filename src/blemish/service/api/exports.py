@@ -1,0 +1,36 @@
+"""Inspections as files for other programs and for people."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from blemish.service.api.shared import Here, Wanted
+from blemish.service.types import Export
+
+router = APIRouter(prefix="/v1/exports", tags=["exports"])
+
+
+@router.get(
+    "/{kind}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {"*/*": {"schema": {}}},
+        }
+    },
+)
+def export(here: Here, kind: Export, wanted: Wanted) -> Response:
+    """JSON Lines, CSV, COCO, YOLO (a ZIP), Label Studio tasks, or a page that prints well."""
+    made = here.export(wanted, kind)
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in made.name)
+    return Response(
+        made.data,
+        media_type=made.media_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="{plain}"',
+            # Were it shown after all, it could run nothing.
+            "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
+            "img-src data:",
+        },
+    )

@@ -1,0 +1,91 @@
+"""How a person shows the token once, so that their browser has a pass."""
+
+from __future__ import annotations
+
+import asyncio
+from html import escape
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from blemish.service import passes
+from blemish.service.api.shared import Here
+
+ADDRESS = "/sign-in"
+router = APIRouter(include_in_schema=False)
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Sign in – blemish</title>
+<link rel="stylesheet" href="/static/style.css">
+</head>
+<body>
+<main id="content">
+<h1>Sign in</h1>
+{said}
+<form method="post" action="/sign-in">
+<input type="hidden" name="then" value="{then}">
+<p><label for="token">The station's token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required
+ autofocus></p>
+<p><button type="submit">Sign in</button></p>
+</form>
+</main>
+</body>
+</html>
+"""
+
+
+def page(then: str, said: str = "") -> str:
+    """The form as HTML; `then` is where to go from it."""
+    told = f'<p role="alert">{escape(said)}</p>' if said else ""
+    return _PAGE.format(then=escape(_own(then)), said=told)
+
+
+@router.get(ADDRESS)
+async def form() -> HTMLResponse:
+    """The form."""
+    return HTMLResponse(page("/"))
+
+
+@router.post(ADDRESS)
+async def sign_in(
+    request: Request, here: Here, token: Annotated[str, Form()], then: Annotated[str, Form()] = ""
+) -> Response:
+    """A pass for the token."""
+    secret = here.settings.token.get_secret_value()
+    if not secret or not passes.same(token.strip(), secret):
+        await asyncio.sleep(0.5)  # who guesses is to wait
+        return HTMLResponse(page(then, "That is not the station's token."), 401)
+    answer = RedirectResponse(_own(then), 303)
+    answer.set_cookie(
+        passes.COOKIE,
+        passes.issue(secret),
+        max_age=passes.LIFETIME,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out() -> Response:
+    """Forget the pass."""
+    answer = RedirectResponse(ADDRESS, 303)
+    answer.delete_cookie(passes.COOKIE)
+    return answer
+
+
+def _own(then: str) -> str:
+    r"""An address of this station; anything else becomes its first page.
+
+    >>> _own("/lines"), _own("//evil.example"), _own("/\\evil.example"), _own("https://e.example")
+    ('/lines', '/', '/', '/')
+    """
+    fine = then.startswith("/") and then[1:2] not in ("/", "\\") and then.isprintable()
+    return then if fine and not then.startswith("/sign-") else "/"

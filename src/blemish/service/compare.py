@@ -1,0 +1,142 @@
+"""Two versions on the same kept history: which verdicts differ, and how often each is wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+
+from blemish.errors import BlemishError, ConflictError
+from blemish.runs import judging
+from blemish.service.history import History
+from blemish.service.shop import Shop
+from blemish.service.types import Change, Comparison, Filter, InspectionRow, Version
+from blemish.service.words import rates, truth
+from blemish.types import Detector, Inspection, Sample, Verdict
+
+_KEPT = 20_000
+"""Judgements that are remembered: the same comparison is often looked at again."""
+Judged = tuple[Verdict, float | None]
+
+
+class Comparing:
+    """Judges the history again; see the module.
+
+    Args:
+        shop: store and detectors.
+        history: what was inspected.
+    """
+
+    def __init__(self, shop: Shop, history: History) -> None:
+        self._shop = shop
+        self._history = history
+        self._known: OrderedDict[tuple[str, str, str, str], Judged] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def history(self, line: str, cases: Sequence[str]) -> tuple[list[InspectionRow], int]:
+        """The newest inspections of a line and its labelled cases; how many are left out."""
+        page = self._history.find(Filter(line=line), limit=1)
+        found = self._history.every(Filter(line=line), self._shop.settings.history)
+        there = {row.id for row in found}
+        found += [self._history.one(id) for id in cases if id not in there]
+        return found, max(0, page.total - len(found))
+
+    def judgements(
+        self, detector: Detector, version: Version, found: Sequence[InspectionRow]
+    ) -> dict[str, Judged]:
+        """What a detector says of each inspected part, by inspection; the others cannot be judged.
+
+        Nothing is inspected again where the same detector has judged the same picture already.
+        """
+        words = f"{version.class_name}\n{version.standards}"
+        told = (detector.fingerprint, str(detector.calibration), words)
+        keys = {row.id: (*told, row.sha256) for row in found}
+        with self._lock:
+            made = {
+                row.id: self._known[keys[row.id]] for row in found if keys[row.id] in self._known
+            }
+        left = [row for row in found if row.id not in made]
+        size = self._shop.settings.batch
+        for start in range(0, len(left), size):
+            batch = left[start : start + size]
+            for id, judged in self._batch(detector, version, batch).items():
+                made[id] = judged
+                self._remember(keys[id], judged)
+        return made
+
+    def compare(self, line: str, before: Version, after: Version) -> Comparison:
+        """Two versions that are ready."""
+        found, older = self.history(line, after.cases)
+        first = self.of(before, found)
+        return comparison((before, first), (after, self.of(after, found)), found, older)
+
+    def of(self, version: Version, found: Sequence[InspectionRow]) -> dict[str, Judged]:
+        """What a version says: of what it inspected itself, that; of the rest, what it says now."""
+        own = {r.id: (r.verdict, r.score) for r in found if r.version == version.number}
+        others = [row for row in found if row.id not in own]
+        if not others:
+            return own
+        row = self._shop.row_of(version)
+        return own | self.judgements(self._shop.detector(row, version), version, others)
+
+    def _batch(
+        self, detector: Detector, version: Version, batch: Sequence[InspectionRow]
+    ) -> dict[str, Judged]:
+        samples: list[Sample] = []
+        for row in batch:
+            try:
+                samples.append(self._shop.sample(row, version))
+            except BlemishError:
+                continue  # its file is damaged or gone: it is left out, and counted
+        with self._shop.detectors.turn(detector):
+            results = judging.judged(detector, samples)
+        return {r.id: (r.verdict, r.score) for r in results if isinstance(r, Inspection)}
+
+    def _remember(self, key: tuple[str, str, str, str], judged: Judged) -> None:
+        with self._lock:
+            self._known[key] = judged
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+
+
+def comparison(
+    before: tuple[Version, dict[str, Judged]],
+    after: tuple[Version, dict[str, Judged]],
+    found: Sequence[InspectionRow],
+    older: int,
+) -> Comparison:
+    """What differs between two versions' judgements of the same inspections."""
+    (old, first), (new, second) = before, after
+    both = [row for row in found if row.id in first and row.id in second]
+    changes = tuple(
+        Change(
+            row.id,
+            row.name,
+            first[row.id][0],
+            second[row.id][0],
+            first[row.id][1],
+            second[row.id][1],
+            truth(row),
+        )
+        for row in both
+        if first[row.id][0] != second[row.id][0]
+    )
+    return Comparison(
+        line=old.line,
+        before=old.number,
+        after=new.number,
+        looked_at=len(both),
+        left_out=older + len(found) - len(both),
+        changes=changes,
+        rates_before=rates(Counter((first[row.id][0], truth(row)) for row in both)),
+        rates_after=rates(Counter((second[row.id][0], truth(row)) for row in both)),
+        cases=tuple(id for id in new.cases if id not in second or second[id][0] == "normal"),
+    )
+
+
+def refuse_unready(version: Version) -> None:
+    """Raises ConflictError unless a version is ready."""
+    if version.state != "ready":
+        raise ConflictError(
+            f"Version {version.number} of {version.line!r} is not ready: it is {version.state}."
+        )

@@ -1,0 +1,288 @@
+"""What stands between the network and the station: pure ASGI, so that nothing is read before it.
+
+In this order: a name under which the station is reached (another site's page that resolves to this
+computer has another), not too many requests at once, no request of another site's page that changes
+something, a token or a pass, and a body that is neither too large nor too slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from blemish.service import passes, problems
+
+HEALTH = ("/healthz", "/readyz")
+"""Answered to anybody and however busy the station is: they say nothing but whether it works."""
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_CLOSE = {"Connection": "close"}
+_SILENCE = 10.0
+"""Seconds within which the next piece of a body must come, and of a response be taken."""
+_RATE = 256 * 1024
+"""Bytes that buy a sender another second, so that a large body may take its time."""
+_BODIES = 4
+"""Largest bodies that fit into the memory together."""
+_POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # "no-referrer" would make browsers send "Origin: null" with the page's own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is let through.
+
+    Attributes:
+        hosts: names in the Host header, without ports.
+        token: what a program must send; "" lets everybody in.
+        open: addresses that need no token, such as "/sign-in"; with a "/" at the end, all below.
+        max_body: bytes of a request.
+        at_once: requests that are served at the same time.
+        slowest: seconds that a sender may keep the station waiting for a small request.
+    """
+
+    hosts: frozenset[str]
+    token: str = ""
+    open: tuple[str, ...] = ()
+    max_body: int = 512 * 2**20
+    at_once: int = 64
+    slowest: float = 60.0
+
+
+def hosts(*names: str) -> frozenset[str]:
+    """Names for `Rules.hosts`: those given, and this computer's."""
+    own = ("localhost", "127.0.0.1", "[::1]")
+    given = (f"[{name}]" if ":" in name and "[" not in name else name for name in names)
+    # 0.0.0.0 and :: stand for all addresses and are no name that anybody reaches.
+    return frozenset(name.lower() for name in (*own, *given)) - {"", "0.0.0.0", "[::]"}
+
+
+class SecureHeaders:
+    """Tells browsers, with every response, to run, embed and keep nothing that is not ours."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and add to the response what it does not say itself."""
+
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _POLICY.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, secured)
+
+
+class Guard:
+    """Lets through what its rules allow; see the module.
+
+    Args:
+        app: what is guarded.
+        rules: what is let through.
+        sign_in: the page that a browser without a pass gets, by the path that it asked for.
+    """
+
+    def __init__(
+        self, app: ASGIApp, rules: Rules, sign_in: Callable[[str], str] | None = None
+    ) -> None:
+        self.app, self._rules, self._sign_in = app, rules, sign_in
+        self._active = 0
+        self._bodies = _Bodies()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or answer with a problem."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        connection = HTTPConnection(scope)
+        headers, path = connection.headers, scope["path"]
+        body = _Body(receive, self._rules, self._bodies)
+        self._active += 1
+        try:
+            self._admit(connection, scope["method"], path)
+            body.declared(headers)
+            await self.app(scope, body, _patient(send))
+        except HTTPException as refused:
+            if body.begun or "expect" not in headers:
+                await body.drain()
+            await self._refusal(refused, headers, path)(scope, receive, send)
+        finally:
+            self._active -= 1
+            body.forget()
+
+    def _admit(self, connection: HTTPConnection, method: str, path: str) -> None:
+        """Raise HTTPException where a request must not be served."""
+        headers = connection.headers
+        named = headers.getlist("host")
+        if len(named) != 1 or _split(named[0])[0] not in self._rules.hosts:
+            raise HTTPException(
+                421,
+                f"This station is not called {', '.join(named)[:200]!r}. Add the name to "
+                "BLEMISH_SERVE_ALLOWED_HOSTS if it is to be.",
+                _CLOSE,
+            )
+        if path in HEALTH:
+            return
+        if self._active > self._rules.at_once:
+            raise HTTPException(429, "Too many requests at once. Send it again soon.", _CLOSE)
+        if method not in _SAFE and _foreign(headers, named[0]):
+            raise HTTPException(403, "A page of another site sent this request.", _CLOSE)
+        if self._rules.token and not self._open(path) and not self._known(connection):
+            raise HTTPException(
+                401,
+                "This station wants its token: 'Authorization: Bearer TOKEN'.",
+                {"WWW-Authenticate": 'Bearer realm="blemish"', **_CLOSE},
+            )
+
+    def _open(self, path: str) -> bool:
+        return any(
+            path.startswith(one) if one.endswith("/") else path == one for one in self._rules.open
+        )
+
+    def _known(self, connection: HTTPConnection) -> bool:
+        """Whether the token or a pass came."""
+        if "authorization" in connection.headers:
+            scheme, _, given = connection.headers["authorization"].partition(" ")
+            return scheme.lower() == "bearer" and passes.same(given.strip(), self._rules.token)
+        return passes.valid(self._rules.token, connection.cookies.get(passes.COOKIE, ""))
+
+    def _refusal(self, refused: HTTPException, headers: Headers, path: str) -> ASGIApp:
+        browser = "text/html" in headers.get("accept", "")
+        if refused.status_code == 401 and browser and self._sign_in:
+            return HTMLResponse(self._sign_in(path), 401, refused.headers)
+        return problems.of(refused, path)
+
+
+@dataclass
+class _Bodies:
+    """How many bytes of all requests that are served now have come."""
+
+    held: int = 0
+
+
+class _Body:
+    """Counts and times a request's body while it is read; waiting counts, working does not."""
+
+    def __init__(self, receive: Receive, rules: Rules, all_of_them: _Bodies) -> None:
+        self._receive, self._rules, self._all = receive, rules, all_of_them
+        self._bytes, self._waited, self._whole = 0, 0.0, False
+        self.begun = False
+
+    def declared(self, headers: Headers) -> None:
+        """Raise HTTPException where more is announced than may come."""
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._rules.max_body:
+            raise self._too_large()
+
+    async def __call__(self) -> Message:
+        """The next piece."""
+        if self._whole:
+            return await self._receive()
+        self.begun = True
+        left = self._rules.slowest + self._bytes / _RATE - self._waited
+        asked = time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, min(_SILENCE, left))):
+                message = await self._receive()
+        except TimeoutError:
+            self._whole = True  # nothing more is waited for
+            raise HTTPException(408, "The request came too slowly.", _CLOSE) from None
+        self._waited += time.monotonic() - asked
+        size = len(message.get("body", b""))
+        self._bytes += size
+        self._all.held += size
+        self._whole = not message.get("more_body", False)
+        if self._bytes > self._rules.max_body:
+            await self.drain()
+            raise self._too_large()
+        if self._all.held > _BODIES * self._rules.max_body:
+            await self.drain()
+            raise HTTPException(429, "Too much is being sent at once. Send it again soon.", _CLOSE)
+        return message
+
+    def forget(self) -> None:
+        """Count it no more among those that are served."""
+        self._all.held -= self._bytes
+
+    async def drain(self) -> None:
+        """Take what is under way for a moment: who sends does not listen, and would see no more
+        than a lost connection.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while not self._whole:
+                    self._whole = not (await self._receive()).get("more_body", False)
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(
+            413,
+            f"The request is larger than {self._rules.max_body} bytes. Send fewer files at a time, "
+            "or raise BLEMISH_SERVE_MAX_BODY.",
+            _CLOSE,
+        )
+
+
+def _patient(send: Send) -> Send:
+    """As `send`, but whoever takes nothing of a response for a while loses the connection."""
+
+    async def bounded(message: Message) -> None:
+        async with asyncio.timeout(3 * _SILENCE):
+            await send(message)
+
+    return bounded
+
+
+def _split(host: str) -> tuple[str, str]:
+    """A Host header's name in lower case, and its port or "".
+
+    >>> _split("LOCALHOST:8000"), _split("[::1]:80"), _split("[::1]")
+    (('localhost', '8000'), ('[::1]', '80'), ('[::1]', ''))
+    """
+    name, colon, port = host.rpartition(":")
+    if not colon or port.endswith("]"):
+        name, port = host, ""
+    return name.lower().rstrip("."), port
+
+
+def _foreign(headers: Headers, host: str) -> bool:
+    """Whether a browser says that a page of another site sent a request.
+
+    A program that is no browser sends neither header.
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+    try:
+        parts = urlsplit(origin)
+        default = {"http": 80, "https": 443}[parts.scheme]
+        there = (parts.hostname, parts.port or default)
+        name, port = _split(host)
+        return there != (name.strip("[]"), int(port or default))
+    except (KeyError, ValueError):
+        return True

@@ -1,0 +1,224 @@
+"""Lines and their versions: made, fitted in the background, switched, ready after a restart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import select, update
+
+from blemish.errors import BlemishError, ConflictError, OptionError
+from blemish.images import decode_image
+from blemish.runs import reading
+from blemish.service import fitting, records
+from blemish.service.plans import Plan, added, free, refuse_taken, why_of
+from blemish.service.shop import LINES, Shop
+from blemish.service.store import tables as t
+from blemish.service.types import Line, NewLine, Reference, Upload, Version
+from blemish.types import Example
+
+_log = logging.getLogger(__name__)
+CHANGEABLE = ("class_name", "standards", "detector", "options", "language_model")
+
+
+class Lines:
+    """See the module; methods as those of `Station`."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._fitter = ThreadPoolExecutor(1, "fit")
+
+    def resume(self) -> None:
+        """Fit what was being fitted when the station stopped."""
+        with self._shop.database.reading() as session:
+            waiting = session.scalars(
+                select(t.Version.id).where(t.Version.state == "fitting").order_by(t.Version.seq)
+            ).all()
+        for id in waiting:
+            self._fitter.submit(self._fit, id)
+
+    def close(self) -> None:
+        """Let the version that is being fitted come to its end; the rest waits for a start."""
+        self._fitter.shutdown(wait=True, cancel_futures=True)
+
+    def all(self) -> tuple[Line, ...]:
+        """All lines, by name."""
+        with self._shop.database.reading() as session:
+            rows = session.scalars(select(t.Line)).all()
+            found = [records.line(session, row) for row in rows]
+        return tuple(sorted(found, key=lambda line: line.name.casefold()))
+
+    def one(self, name: str) -> Line:
+        """A line by its name."""
+        with self._shop.database.reading() as session:
+            return records.line(session, records.line_named(session, name))
+
+    def versions(self, name: str) -> tuple[Version, ...]:
+        """The versions of a line, the newest first."""
+        with self._shop.database.reading() as session:
+            line = records.line_named(session, name)
+            return tuple(records.version(row, line) for row in reversed(line.versions))
+
+    def version(self, name: str, number: int) -> Version:
+        """One version of a line."""
+        with self._shop.database.reading() as session:
+            line = records.line_named(session, name)
+            return records.version(records.version_numbered(session, line, number), line)
+
+    def create(self, new: NewLine) -> Line:
+        """Make a line and begin to fit it."""
+        with self._shop.database.reading() as session:
+            refuse_taken(session, new.name)
+        plan = Plan(
+            new.detector,
+            new.class_name,
+            dict(new.options),
+            new.standards,
+            new.language_model,
+            self.kept(new.references),
+            why="first version",
+        )
+        plan.check(self._shop.settings.language_models)
+        with self._shop.database.session() as session:
+            refuse_taken(session, new.name)
+            line = t.Line(name=new.name)
+            session.add(line)
+            session.flush()
+            version = added(session, line, 1, plan)
+        self._begin(version.id)
+        return self.one(new.name)
+
+    def kept(
+        self, uploads: Sequence[Upload], known: Iterable[Reference] = ()
+    ) -> tuple[Reference, ...]:
+        """References in the store after those that are known; a picture that comes twice is one.
+
+        Raises:
+            ImageError: one is no picture that can be read.
+        """
+        found = {reference.sha256: reference for reference in known}
+        for upload in uploads:
+            decode_image(upload.data, upload.name)
+            sha256 = self._shop.files.put(upload.data)
+            taken = {reference.name for reference in found.values()}
+            found.setdefault(sha256, Reference(free(upload.name, taken), sha256))
+        return tuple(found.values())
+
+    def fit(self, name: str, plan: Plan) -> Version:
+        """Begin to fit a further version of a line."""
+        plan.check(self._shop.settings.language_models)
+        with self._shop.database.session() as session:
+            line = records.line_named(session, name)
+            newest = line.versions[-1]
+            if newest.state == "fitting":
+                raise ConflictError(
+                    f"Version {newest.number} of {name!r} is being fitted. Wait until it is ready."
+                )
+            row = added(session, line, newest.number + 1, plan)
+            made = records.version(row, line)
+        self._begin(row.id)
+        return made
+
+    def changed(
+        self,
+        name: str,
+        references: Sequence[Upload],
+        why: str,
+        keep: bool,
+        changes: Mapping[str, Any],
+    ) -> Version:
+        """See `Station.fit`."""
+        if strange := [change for change in changes if change not in CHANGEABLE]:
+            raise OptionError(
+                f"A version has no {strange[0]!r} that could change; expected some of "
+                f"{', '.join(CHANGEABLE)}."
+            )
+        last = self.versions(name)[0]
+        known = self.kept(references, last.references if keep else ())
+        plan = replace(Plan.of(last), references=known, why=why or why_of(references, changes))
+        return self.fit(name, replace(plan, **changes))
+
+    def switch(self, name: str, number: int) -> Line:
+        """Send new inspections through another version."""
+        with self._shop.database.session() as session:
+            line = records.line_named(session, name)
+            version = records.version_numbered(session, line, number)
+            if version.state != "ready":
+                raise ConflictError(
+                    f"Version {number} of {name!r} is not ready: it is {version.state}."
+                )
+            line.current = number
+        self._shop.news.tell(LINES)
+        return self.one(name)
+
+    def _begin(self, id: str) -> None:
+        try:
+            self._fitter.submit(self._fit, id)
+        except RuntimeError:  # the station is closing; a start takes it up
+            _log.info("A version waits for the next start")
+        self._shop.news.tell(LINES)
+
+    def _fit(self, id: str) -> None:
+        """Fit a version and say so in the store, whatever happens."""
+        try:
+            self._fitted(id)
+        except Exception as error:
+            said = reading.failure("The version", error)
+            _log.warning("A version could not be fitted: %s", said.error)
+            try:
+                self._failed(id, {"error": said.error, "message": said.message})
+            except BlemishError as again:  # it is fitted at the next start
+                _log.warning("The store refused: %s", type(again).__name__)
+        self._shop.news.tell(LINES)
+
+    def _fitted(self, id: str) -> None:
+        row, version = self._shop.version(id)
+        if row.state != "fitting":
+            return
+        folder = f"detectors/{row.line_id}/{row.number}"
+        where = {"device": self._shop.settings.device, "dtype": self._shop.settings.dtype}
+        normals = self._shop.normals(version.references, version.class_name)
+        detector = fitting.fitted(version, normals, self.cases(version), where)
+        fitting.save(detector, self._shop.settings.folder / folder)
+        self._shop.detectors.put(self._shop.settings.folder / folder, detector)
+        calibration = detector.calibration
+        with self._shop.database.session() as session:
+            found = session.scalars(select(t.Version).where(t.Version.id == id)).one()
+            found.state = "ready"
+            found.folder = folder
+            found.fingerprint = detector.fingerprint
+            found.calibration = calibration.to_json() if calibration else None
+            found.line.current = max(found.line.current, found.number)
+
+    def _failed(self, id: str, fault: dict[str, str]) -> None:
+        with self._shop.database.session() as session:
+            found = session.scalars(select(t.Version).where(t.Version.id == id)).one()
+            found.state, found.fault = "failed", fault
+            of_line = select(t.Inspection.id).where(t.Inspection.line_id == found.line_id)
+            session.execute(
+                update(t.Feedback)
+                .where(t.Feedback.applied == found.number, t.Feedback.inspection_id.in_(of_line))
+                .values(applied=0)
+                .execution_options(synchronize_session=False)
+            )
+
+    def cases(self, version: Version) -> list[Example]:
+        """The labelled defects of a version, for detectors that learn from such."""
+        if not version.cases:
+            return []
+        with self._shop.database.reading() as session:
+            rows = session.scalars(
+                select(t.Inspection).where(t.Inspection.id.in_(version.cases))
+            ).all()
+            found = [records.inspection(row) for row in rows]
+        return [
+            Example(
+                self._shop.sample(row, version),
+                "anomalous",
+                kind=(row.feedback[0].comment if row.feedback else "") or "defect",
+            )
+            for row in found
+        ]

@@ -1,0 +1,197 @@
+"""Lines: make one, look at its versions and how well it does, let it learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import File, Form, Path, Query, Response, UploadFile
+from pydantic import Field
+
+from blemish import registry
+from blemish.errors import BlemishError
+from blemish.service import problems
+from blemish.service.api.shared import Here, Long, Name, Number, Short, Side, Waiting, uploads
+from blemish.service.pages import chart
+from blemish.service.pages.render import go, page, page_router, segment, texts
+from blemish.service.station import Station
+from blemish.service.types import NewLine
+
+router = page_router()
+_Ids = list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]]
+_References = Annotated[list[UploadFile], File()]
+_EMPTY = {
+    "name": "",
+    "class_name": "",
+    "standards": "",
+    "detector": "patch-memory",
+    "language_model": "",
+}
+
+
+@router.get("/lines")
+def lines(here: Here) -> Response:
+    """All lines."""
+    return page("lines.html", "lines", lines=here.lines())
+
+
+@router.get("/new-line")
+def new_line(here: Here) -> Response:
+    """Make a line in three steps."""
+    return _form(here, _EMPTY)
+
+
+def _form(
+    here: Station, given: Mapping[str, str], message: str = "", status: int = 200
+) -> Response:
+    # One that judges the pictures of a folder against each other has nothing to learn beforehand.
+    known = [one for one in registry.detectors().values() if one.needs != "folder"]
+    models = here.settings.language_models
+    return page(
+        "new_line.html",
+        "lines",
+        status,
+        given=given,
+        message=message,
+        detectors=known,
+        models=models,
+    )
+
+
+@router.post("/lines")
+def create(
+    here: Here,
+    name: Annotated[Short, Form()],
+    class_name: Annotated[Short, Form()],
+    detector: Annotated[Short, Form()],
+    standards: Annotated[Long, Form()] = "",
+    language_model: Annotated[Short, Form()] = "",
+    references: _References = [],  # noqa: B006 (read by FastAPI, never changed)
+) -> Response:
+    """Make a line; what cannot be used is said above the form, which keeps what was typed."""
+    given = {
+        "name": name.strip(),
+        "class_name": class_name.strip(),
+        "standards": standards.strip(),
+        "detector": detector,
+        "language_model": language_model.strip(),
+    }
+    try:
+        came = uploads([one for one in references if one.filename], here.settings)
+        made = here.create_line(replace(_line(given), references=came))
+    except BlemishError as error:
+        return _form(here, given, str(error), problems.status_of(error))
+    return go(_address(made.name))
+
+
+def _line(given: Mapping[str, str]) -> NewLine:
+    return NewLine(
+        name=given["name"],
+        class_name=given["class_name"],
+        standards=given["standards"],
+        detector=given["detector"],
+        language_model=given["language_model"],
+    )
+
+
+@router.post("/demo-line")
+def demo(here: Here) -> Response:
+    """Make the demo line."""
+    return go(f"/?line={segment(here.demo().name)}")
+
+
+def _address(name: str) -> str:
+    return f"/lines/{segment(name)}"
+
+
+@router.get("/lines/{name}")
+def line(here: Here, name: Name) -> Response:
+    """A line: its versions, its health, what waits."""
+    found, versions, health = here.line(name), here.versions(name), here.health(name)
+    current = next((one for one in versions if one.number == found.current), versions[0])
+    return page(
+        "line.html",
+        "lines",
+        line=found,
+        versions=versions,
+        newest=versions[0],
+        shown=current,
+        models=here.settings.language_models,
+        ready=[one for one in versions if one.state == "ready"],
+        health=health,
+        chart=chart.rates(health.days),
+    )
+
+
+@router.post("/lines/{name}/switch")
+def switch(here: Here, name: Name, number: Annotated[Number, Form()]) -> Response:
+    """Send new inspections through another version."""
+    here.switch(name, number)
+    return go(_address(name))
+
+
+@router.post("/lines/{name}/fit")
+def fit(
+    here: Here,
+    name: Name,
+    references: _References = [],  # noqa: B006 (read by FastAPI, never changed)
+    standards: Annotated[Long, Form()] = "",
+    language_model: Annotated[Short, Form()] = "",
+) -> Response:
+    """Begin a version with further good parts, or in which something else differs."""
+    newest = here.versions(name)[0]
+    wanted = {"standards": standards.strip(), "language_model": language_model.strip()}
+    changes = {key: value for key, value in wanted.items() if value != getattr(newest, key)}
+    came = uploads([one for one in references if one.filename], here.settings)
+    words = texts()["line"]
+    changed = ", ".join(words[key].lower() for key in changes) or words["why_nothing"]
+    why = words["why_more"].format(count=len(came), changed=changed)
+    here.fit(name, came, why, changes=changes)
+    return go(_address(name))
+
+
+@router.get("/lines/{name}/compare")
+async def compare(
+    here: Here,
+    waiting: Waiting,
+    name: Name,
+    before: Annotated[Number, Query()],
+    after: Annotated[Number, Query()],
+) -> Response:
+    """Two versions on the same history."""
+    found = await waiting.call(lambda: here.compare(name, before, after))
+    return page("compare.html", "lines", found=found, chosen=(), waiting=())
+
+
+@router.get("/lines/{name}/preview")
+async def preview(
+    here: Here,
+    waiting: Waiting,
+    name: Name,
+    ids: Annotated[_Ids, Query()] = [],  # noqa: B006 (read by FastAPI, never changed)
+) -> Response:
+    """What feedback would change, before it is applied."""
+
+    def work() -> Response:
+        found, waits = here.preview(name, ids), here.health(name).waiting
+        chosen = [one for one in waits if not ids or one.id in ids]
+        return page("compare.html", "lines", found=found, chosen=chosen, waiting=waits)
+
+    return await waiting.call(work)
+
+
+@router.post("/lines/{name}/apply")
+def apply(here: Here, name: Name, ids: Annotated[_Ids, Form()]) -> Response:
+    """Begin a version that knows the feedback that was shown."""
+    here.apply(name, ids)
+    return go(_address(name))
+
+
+@router.get("/references/{sha256}")
+def reference(
+    here: Here, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")], side: Side = 0
+) -> Response:
+    """A good part, as a picture."""
+    kept = {"Cache-Control": "private, max-age=86400"}
+    return Response(here.image(sha256, side), media_type="image/jpeg", headers=kept)

@@ -1,0 +1,113 @@
+"""Templates with their texts, and errors that a person reads as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from functools import cache
+from importlib import resources
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+
+from blemish.errors import BlemishError
+from blemish.service import problems
+
+
+@cache
+def texts() -> dict[str, Any]:
+    """All texts of the pages, by page and name."""
+    text = (resources.files("blemish.service") / "texts.json").read_text("utf-8")
+    return dict(json.loads(text))
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("blemish.service"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["path"] = segment
+    made.globals["t"] = _named(texts())
+    made.globals["script"] = texts()["script"]
+    return made
+
+
+def _named(value: Any) -> Any:
+    """Texts as attributes: of a dict, Jinja would find methods such as `clear` before its keys."""
+    if isinstance(value, dict):
+        return SimpleNamespace(**{name: _named(one) for name, one in value.items()})
+    return value
+
+
+def segment(name: str) -> str:
+    """A text as one piece of an address.
+
+    >>> segment("caps & lids/3")
+    'caps%20%26%20lids%2F3'
+    """
+    return quote(name, safe="")
+
+
+def page(template: str, place: str, code: int = 200, **values: Any) -> HTMLResponse:
+    """A page.
+
+    Args:
+        template: its file.
+        place: the entry of the navigation that it belongs to.
+        code: the status of the response.
+        **values: what the template shows.
+    """
+    made = _templates().get_template(template).render(place=place, **values)
+    return HTMLResponse(made, code)
+
+
+def go(address: str) -> RedirectResponse:
+    """To another page, after a form was worked on."""
+    return RedirectResponse(address, 303)
+
+
+def page_router() -> APIRouter:
+    """A router whose errors are pages; its routes are no part of the programs' interface."""
+    return APIRouter(include_in_schema=False, route_class=_Route)
+
+
+class _Route(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def shown(request: Request) -> Response:
+            asked = request.query_params.multi_items()
+            if request.method == "GET" and not all(value for _, value in asked):
+                # Browsers send the fields of a form that were left empty too.
+                left = urlencode([one for one in asked if one[1]])
+                return go(f"{request.url.path}?{left}")
+            try:
+                return await handler(request)
+            except BlemishError as error:
+                return _failed(problems.status_of(error), str(error))
+            except RequestValidationError as error:
+                wrong = sorted({str(one["loc"][-1]) for one in error.errors()})
+                said = texts()["error"]["unreadable"].format(names=", ".join(wrong))
+                return _failed(422, said)
+            except HTTPException as error:
+                # What the guard found while the body was read keeps its status and its headers.
+                answer = _failed(error.status_code, str(error.detail))
+                answer.headers.update(error.headers or {})
+                return answer
+
+        return shown
+
+
+def _failed(status: int, message: str) -> HTMLResponse:
+    return page("error.html", "", status, message=message)

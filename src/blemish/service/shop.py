@@ -1,0 +1,126 @@
+"""What the station's parts share: its store, its detectors, and the news that something changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from blemish.calibration import Calibration
+from blemish.images import decode_image
+from blemish.service import heat, records
+from blemish.service.fitting import Detectors
+from blemish.service.settings import ServiceSettings
+from blemish.service.store import tables as t
+from blemish.service.store.database import Database, sqlite_url
+from blemish.service.store.files import Files
+from blemish.service.types import InspectionRow, Reference, Version
+from blemish.types import AnomalyMap, Detector, Image, Sample
+
+LOCAL = "station.sqlite3"
+
+
+WORK, LINES = "work", "lines"
+"""Topics of news beside the ids of jobs: something waits to be inspected; a version has changed."""
+
+
+class News:
+    """Tells threads that wait when something has changed, each of what it waits for."""
+
+    _PLACES = 1024  # topics that share one are woken in vain now and then
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._counts = [0] * self._PLACES
+
+    def count(self, topic: str) -> int:
+        """How much has changed; to be had before looking, so that nothing is missed."""
+        return self._counts[hash(topic) % self._PLACES]
+
+    def tell(self, *topics: str) -> None:
+        """Wake whoever waits for one of these."""
+        with self._condition:
+            for topic in topics:
+                self._counts[hash(topic) % self._PLACES] += 1
+            self._condition.notify_all()
+
+    def wait(self, topic: str, seen: int, seconds: float) -> None:
+        """Return when there is more news of a topic than `seen`, or after so many seconds."""
+        with self._condition:
+            self._condition.wait_for(lambda: self.count(topic) != seen, seconds)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The shared parts; `opened` makes them.
+
+    Attributes:
+        settings: of the station.
+        database: migrated.
+        files: pictures and maps.
+        detectors: fitted ones.
+        news: told after whatever changes a job or a version.
+    """
+
+    settings: ServiceSettings
+    database: Database
+    files: Files
+    detectors: Detectors
+    news: News = field(default_factory=News)
+
+    @classmethod
+    def opened(cls, settings: ServiceSettings) -> Shop:
+        """Open and migrate the store.
+
+        Raises:
+            OutputError, StoreBusyError, SavedError: as `Database.migrate`.
+        """
+        files = Files(settings.folder / "files")
+        database = Database(settings.database or sqlite_url(settings.folder / LOCAL))
+        database.migrate()
+        where = {"device": settings.device, "dtype": settings.dtype}
+        return cls(settings, database, files, Detectors(where))
+
+    def version(self, id: str) -> tuple[t.Version, Version]:
+        """A version by its row's id, as row and as dataclass."""
+        with self.database.reading() as session:
+            row = session.scalars(select(t.Version).where(t.Version.id == id)).one()
+            return row, records.version(row, row.line)
+
+    def row_of(self, version: Version) -> t.Version:
+        """The row of a version."""
+        with self.database.reading() as session:
+            line = records.line_named(session, version.line)
+            return records.version_numbered(session, line, version.number)
+
+    def detector(self, row: t.Version, version: Version) -> Detector:
+        """The fitted detector of a version that is ready."""
+        return self.detectors.get(self.settings.folder / row.folder, version)
+
+    def normals(self, references: Sequence[Reference], class_name: str) -> list[Sample]:
+        """References as samples.
+
+        Raises:
+            SavedError, NotFoundError: a file is damaged or gone.
+        """
+        return [Sample(self.image(r.sha256, r.name), class_name, id=r.name) for r in references]
+
+    def image(self, sha256: str, name: str) -> Image:
+        """A picture of the store, (H, W, 3) uint8 RGB."""
+        return decode_image(self.files.read(sha256), name)
+
+    def sample(self, row: InspectionRow, version: Version) -> Sample:
+        """An inspected part as its detector saw it, or as another version's sees it."""
+        image = self.image(row.sha256, row.name)
+        return Sample(image, version.class_name, standards=version.standards, id=row.id)
+
+    def scored(self, inspection: t.Inspection, view: int) -> AnomalyMap | None:
+        """The map of a view as scores in [0, 1], (h, w); None where there is none."""
+        if not 0 <= view < len(inspection.maps):
+            return None
+        raw = heat.unpacked(self.files.read(inspection.maps[view]))
+        values = inspection.version.calibration
+        point = Calibration.from_json(values) if values else None
+        return heat.scores(raw, point, inspection.row["evidence"])

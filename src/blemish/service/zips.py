@@ -1,0 +1,119 @@
+"""Uploads that are ZIP archives become the files in them, within limits that are checked first.
+
+Nothing is written: entries become uploads in memory, whose names are text and never paths. Hidden
+files and folders, and those that macOS adds, are left out as in a folder; every other file is kept,
+so that one that is no picture fails by its name.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+
+from blemish.errors import InputError
+from blemish.service.types import Upload
+from blemish.settings import settings
+
+_START, _ENTRY, _EMPTY = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_SLACK = 2**20
+"""Bytes up to which any ratio is fine: a small file of one colour is no attack."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may become.
+
+    Attributes:
+        entries: files and folders in it.
+        size: bytes of all its files together.
+        ratio: times of its own size that a file or the whole may have.
+    """
+
+    entries: int = 2000
+    size: int = 2 * 2**30
+    ratio: float = 100.0
+
+
+def unpacked(uploads: Iterable[Upload], limits: Limits) -> tuple[Upload, ...]:
+    """The uploads, with the files of an archive in its place.
+
+    Raises:
+        InputError: an archive is broken, encrypted, over a limit, or holds a link or a name that
+            leads out of it.
+    """
+    found: list[Upload] = []
+    for upload in uploads:
+        if upload.data[:4] in (_START, _EMPTY):
+            found += _entries(upload, limits)
+        else:
+            found.append(upload)
+    return tuple(found)
+
+
+def _entries(upload: Upload, limits: Limits) -> list[Upload]:
+    name = upload.name
+    # Counted before anything is made of them: an index of millions of entries takes gigabytes. A
+    # stored archive inside has entries of its own, hence twice.
+    if upload.data.count(_ENTRY) > 2 * limits.entries:
+        raise _over(name, f"more than {limits.entries} entries")
+    try:
+        with zipfile.ZipFile(io.BytesIO(upload.data)) as archive:
+            wanted = _wanted(name, archive.infolist(), len(upload.data), limits)
+            return [Upload(info.filename, archive.read(info)) for info in wanted]
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+        *(ValueError, OSError),
+    ) as cause:
+        raise InputError(f"The archive {name!r} is broken: {cause}. Pack it again.") from cause
+
+
+def _wanted(
+    name: str, infos: list[zipfile.ZipInfo], size: int, limits: Limits
+) -> list[zipfile.ZipInfo]:
+    """The entries to read; zipfile reads no more of each than `file_size` says."""
+    if len(infos) > limits.entries:
+        raise _over(name, f"{len(infos)} entries; expected at most {limits.entries}")
+    total = sum(info.file_size for info in infos)
+    if total > limits.size:
+        raise _over(name, f"{total} bytes of files; expected at most {limits.size}")
+    if total > max(limits.ratio * size, _SLACK):
+        raise _over(name, f"files {total / size:.0f} times its size")
+    for info in infos:
+        _check(name, info, limits)
+    files = [info for info in infos if not info.is_dir() and not _hidden(info.filename)]
+    if not files:
+        raise InputError(f"The archive {name!r} holds no file. Put pictures into it.")
+    return files
+
+
+def _check(name: str, info: zipfile.ZipInfo, limits: Limits) -> None:
+    entry = f"The archive {name!r} holds {info.filename[:200]!r}"
+    path = PureWindowsPath(info.filename)  # splits at both / and \
+    if path.anchor or ".." in path.parts or PurePosixPath(info.filename).is_absolute():
+        raise InputError(f"{entry}, which leads out of it. Pack the pictures' folder again.")
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise InputError(f"{entry}, which is a link or a device. Pack the pictures themselves.")
+    if info.flag_bits & 1:
+        raise InputError(f"{entry}, which is encrypted. Pack it without a password.")
+    if info.compress_type not in _METHODS:
+        raise InputError(f"{entry}, compressed in a way that is not read. Pack it as plain ZIP.")
+    if info.file_size > settings().max_bytes:
+        raise _over(name, f"a file of {info.file_size} bytes; expected {settings().max_bytes}")
+    if info.file_size > max(limits.ratio * info.compress_size, _SLACK):
+        raise _over(name, f"a file {info.file_size // max(info.compress_size, 1)} times its size")
+
+
+def _hidden(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return parts[:1] == ("__MACOSX",) or any(part.startswith(".") for part in parts)
+
+
+def _over(name: str, what: str) -> InputError:
+    return InputError(f"The archive {name!r} holds {what}. Send its pictures in smaller archives.")

@@ -1,0 +1,45 @@
+"""Who may connect, and what the environment says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blemish.errors import OptionError
+from blemish.service.settings import ServiceSettings
+
+TOKEN = "a-long-and-random-token"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.3.4"])
+def test_this_computer_needs_no_token(host: str) -> None:
+    assert ServiceSettings.of(host=host).local
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "station.plant", ""])
+def test_another_address_demands_one(host: str) -> None:
+    with pytest.raises(OptionError, match="token"):
+        ServiceSettings.of(host=host)
+    assert not ServiceSettings.of(host=host, token=TOKEN).local
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"token": "short"}, {"token": "with blanks in between"}, {"port": 70_000}, {"workers": 0}],
+)
+def test_what_cannot_be_used_is_refused_without_being_quoted(given: dict[str, Any]) -> None:
+    with pytest.raises(OptionError) as caught:
+        ServiceSettings.of(**given)
+    assert str(next(iter(given.values()))) not in str(caught.value).replace("at least 16", "")
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BLEMISH_SERVE_FOLDER", str(tmp_path))
+    monkeypatch.setenv("BLEMISH_SERVE_ALLOWED_HOSTS", "Station.Plant, 10.0.0.7")
+    monkeypatch.setenv("BLEMISH_SERVE_TOKEN", TOKEN)
+    found = ServiceSettings.of()
+    assert found.folder == tmp_path
+    assert found.allowed_hosts == ("station.plant", "10.0.0.7")
+    assert TOKEN not in repr(found)

@@ -1,0 +1,151 @@
+"""Feedback at work: what is said today is not got wrong tomorrow."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+from blemish.errors import ConflictError, InputError, NotFoundError, ReferencesError
+from blemish.service.station import Station
+from blemish.service.types import Filter, Rates
+from blemish.service.words import rates, true_of
+
+
+def inspected(station: Station, line: str, *uploads: object) -> list[str]:
+    job = station.wait(station.submit(line, uploads).id, 10)  # type: ignore[arg-type]
+    return [item.inspection for item in job.items]
+
+
+def test_a_rejected_find_is_normal_from_the_next_version_on(
+    station: Station, caps: str, shade: ModuleType
+) -> None:
+    _, grey, good = inspected(station, caps, shade.picture(0), shade.picture(90), shade.picture())
+    assert [r.verdict for r in station.find(Filter()).items] == ["normal", "anomalous", "anomalous"]
+    said = station.say(grey, "good", comment="a label, no stain")
+    station.say(good, "right")
+    assert [one.id for one in station.health(caps).waiting] == [said.id]
+
+    preview = station.preview(caps)
+    assert (preview.before, preview.after, preview.looked_at) == (1, 0, 3)
+    [change] = preview.changes
+    assert (change.inspection, change.before, change.after) == (grey, "anomalous", "normal")
+    assert change.truth == "good"
+    assert (preview.rates_before.overkill, preview.rates_after.overkill) == (1, 0)
+    assert len(station.versions(caps)) == 1
+    assert station.health(caps).waiting
+
+    made = station.apply(caps)
+    shade.until_fitted(station, caps)
+    newest = station.versions(caps)[0]
+    assert newest.number == made.number == 2
+    assert newest.current
+    assert "1 rejected find" in newest.why
+    assert station.inspection(grey).sha256 in {r.sha256 for r in newest.references}
+    assert station.inspection(grey).feedback[0].applied == 2
+    again = inspected(station, caps, shade.picture(90, shift=20), shade.picture(0))
+    assert [station.inspection(id).verdict for id in again] == ["normal", "anomalous"]
+    assert station.inspection(grey).verdict == "anomalous"  # what was found stays found
+    assert station.health(caps).waiting == ()
+    with pytest.raises(ConflictError):
+        station.apply(caps)
+
+
+def test_a_missed_defect_becomes_a_case_that_comparisons_report(
+    station: Station, caps: str, shade: ModuleType
+) -> None:
+    [faint] = inspected(station, caps, shade.picture(230))
+    assert station.inspection(faint).verdict == "normal"
+    station.say(faint, "defective", mark=(4, 2, 14, 12))
+    station.apply(caps)
+    shade.until_fitted(station, caps)
+    assert station.versions(caps)[0].cases == (faint,)
+    compared = station.compare(caps, 1, 2)
+    assert compared.cases == (faint,)
+    assert compared.rates_after.missed == 1
+
+    station.say(faint, "good")
+    station.apply(caps)
+    shade.until_fitted(station, caps)
+    assert station.versions(caps)[0].cases == ()
+
+
+def test_a_reference_that_turns_out_defective_leaves_the_bank(
+    station: Station, caps: str, shade: ModuleType
+) -> None:
+    [id] = inspected(station, caps, shade.picture(0))
+    station.say(id, "good")
+    station.apply(caps)
+    shade.until_fitted(station, caps)
+    station.say(id, "defective")
+    station.apply(caps)
+    shade.until_fitted(station, caps)
+    newest = station.versions(caps)[0]
+    assert station.inspection(id).sha256 not in {r.sha256 for r in newest.references}
+    [again] = inspected(station, caps, shade.picture(0))
+    assert station.inspection(again).verdict == "anomalous"
+
+
+def test_feedback_of_a_version_that_failed_waits_again(
+    station: Station, caps: str, shade: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [id] = inspected(station, caps, shade.picture(0))
+    station.say(id, "good")
+
+    def broken(*_: object) -> None:
+        raise ReferencesError("Too few.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shade.Shade, "fit", broken)
+        station.apply(caps)
+        shade.until_fitted(station, caps)
+    assert station.line(caps).current == 1
+    assert [one.inspection for one in station.health(caps).waiting] == [id]
+    assert station.apply(caps).number == 3
+
+
+def test_only_named_feedback_is_applied(station: Station, caps: str, shade: ModuleType) -> None:
+    first, second = inspected(station, caps, shade.picture(0), shade.picture(90))
+    one, _ = station.say(first, "good"), station.say(second, "good")
+    with pytest.raises(NotFoundError):
+        station.apply(caps, ["0" * 32])
+    station.apply(caps, [one.id])
+    shade.until_fitted(station, caps)
+    assert [f.inspection for f in station.health(caps).waiting] == [second]
+
+
+def test_health_counts_by_the_last_word(station: Station, caps: str, shade: ModuleType) -> None:
+    dark, dull, light, faint = inspected(
+        station, caps, shade.picture(0), shade.picture(90), shade.picture(), shade.picture(230)
+    )
+    station.say(dark, "good")
+    station.say(dark, "right")
+    station.say(dull, "good")
+    station.say(light, "right")
+    station.say(faint, "defective")
+    health = station.health(caps)
+    want = Rates(inspected=4, good=2, defective=2, overkill=1, missed=1, unsure=0)
+    assert health.overall == want
+    assert health.versions == ((1, want),)
+    assert [rates for _, rates in health.days] == [want]
+    assert (want.overkill_rate, want.miss_rate) == (0.5, 0.5)
+
+
+def test_what_cannot_be_said_is_refused(station: Station, caps: str, shade: ModuleType) -> None:
+    [id] = inspected(station, caps, shade.picture(0))
+    for mark in [(0, 0, 61, 40), (5, 5, 5, 9), (-1, 0, 3, 3)]:
+        with pytest.raises(InputError):
+            station.say(id, "defective", mark=mark)
+    with pytest.raises(InputError):
+        station.say(id, "bad")  # type: ignore[arg-type]
+    with pytest.raises(InputError):
+        station.say(id, "good", comment="x" * 2001)
+    assert station.inspection(id).feedback == ()
+
+
+def test_unsure_counts_as_neither_and_without_a_truth_nothing_does() -> None:
+    found = rates({("unsure", "good"): 2, ("unsure", ""): 3, ("anomalous", "defective"): 1})
+    assert found == Rates(inspected=6, good=2, defective=1, unsure=2)
+    assert found.overkill_rate == 0
+    assert rates({}).miss_rate is None
+    assert true_of("normal", None) == ""
