@@ -22,6 +22,7 @@ from blemish.prompts.vqa_answer import read as read_text
 # At the beginning of a sentence, or alone between commas.
 _BEGINS = re.compile(r"(?:(?:^|[.!?\n])\W*|,\s*(?=\w+\s*(?:[.,!?]|$)))(yes|no)\b", re.IGNORECASE)
 _NO = re.compile(r"^\W*no\b\W*", re.IGNORECASE)
+_CLAUSE = re.compile(r"(?<=[,;.!?])\s+")
 _WHOLE = re.compile(r".*[.!?](?=\s|$)", re.DOTALL)
 _DENIED = re.compile(
     r"\bnot (?:(?:located|found|visible) )?(?:at|in|on|near|the)\b[^.;]*?(?=,|\bbut\b|[.;]|$)",
@@ -76,6 +77,33 @@ def data() -> dict[str, Any]:
     """anomalygpt.json."""
     text = files("blemish.prompts").joinpath("anomalygpt.json").read_text("utf-8")
     return dict(json.loads(text))
+
+
+def taught(answer: str) -> str:
+    """An answer to the first question, as far as its words are those of the answers to learn from.
+
+    A small model may go on with words of its own, which nothing in picture or map supports.
+
+    >>> taught("Yes, there is an anomaly in the image, at the top left, which a person made.")
+    'Yes, there is an anomaly in the image, at the top left.'
+    >>> taught("Yes, a scratch.")
+    'Yes, a scratch.'
+    """
+    clauses = _CLAUSE.split(answer.strip())
+    known = _words()
+    for number, clause in enumerate(clauses):
+        if not {*re.findall(r"[a-z]+", clause.lower())} <= known:
+            kept = " ".join(clauses[:number]).rstrip(" ,;.")
+            return f"{kept}." if len(kept.split()) > 1 else answer
+    return answer
+
+
+@cache
+def _words() -> frozenset[str]:
+    """Of all answers to the first question."""
+    texts = [one for some in data()["answers"]["presence"].values() for one in some]
+    texts += [*POSITIONS, *CARDINALS, *data()["places"].values(), "and"]
+    return frozenset(re.findall(r"[a-z]+", " ".join(texts).lower()))
 
 
 def _finished(text: str) -> str:
