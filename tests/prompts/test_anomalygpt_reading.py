@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,14 +9,12 @@ from hypothesis import strategies as st
 from blemish.places import POSITIONS
 from blemish.prompts.anomalygpt import Told, read
 
-SAYS_WELL = re.compile(
-    "no|n't|ok|fine|good|well|pass|healthy|intact|clean|perfect|accept|same|identical|match|correct|✓|✔|✅"
-)
 UNCLEAR, NO = Told("unclear"), Told("no", (), 0)
 ANSWERS: dict[str, Told] = {
     "Yes.": Told("yes"),
     "yes": Told("yes"),
     "No.": NO,
+    "OK": UNCLEAR,
     "No": NO,
     " No, there are no anomalies in the image.\n### Human: Sure? Yes, there is one.": NO,
     "Yes, there is an Anomaly in the image, at the bottom of the image.": Told(
@@ -138,5 +134,5 @@ def test_a_find_is_never_read_as_no(
 @given(st.text(max_size=60), st.sampled_from(["stop", "length"]))
 def test_any_text_is_read(text: str, ended: str) -> None:
     told = read(text, ended=ended)
-    assert told.verdict != "no" or SAYS_WELL.search(text.lower())
+    assert told.verdict != "no" or "no" in text.lower()
     assert (told.verdict == "yes") or not told.places

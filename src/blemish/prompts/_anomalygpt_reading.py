@@ -23,6 +23,7 @@ from blemish.prompts.vqa_answer import read as read_text
 _BEGINS = re.compile(r"(?:(?:^|[.!?\n])\W*|,\s*(?=\w+\s*(?:[.,!?]|$)))(yes|no)\b", re.IGNORECASE)
 _NO = re.compile(r"^\W*no\b\W*", re.IGNORECASE)
 _CLAUSE = re.compile(r"(?<=[,;.!?])\s+")
+_DENIES = re.compile(r"\bno|n['’]?t\b|\bwithout\b|\bfree\b|\bneither\b", re.IGNORECASE)
 _WHOLE = re.compile(r".*[.!?](?=\s|$)", re.DOTALL)
 _DENIED = re.compile(
     r"\bnot (?:(?:located|found|visible) )?(?:at|in|on|near|the)\b[^.;]*?(?=,|\bbut\b|[.;]|$)",
@@ -133,13 +134,14 @@ def _agrees(text: str, asked: str, reading: Reading) -> bool:
 def _denies_all(text: str, asked: str) -> bool:
     """Whether an answer that reads as normal denies every anomaly.
 
-    It does not where what follows on "No" says nothing of the kind ("No, I have no idea"), where it
-    names a place, or where it speaks of other anomalies.
+    It does not where it denies nothing ("OK."), where what follows on "No" says nothing of the kind
+    ("No, I have no idea"), where it names a place, or where it speaks of other anomalies.
     """
     rest = _NO.sub("", text)
     words = "|".join(data()["reading"]["left open"])
     return (
-        (not rest or read_text(rest, asked=asked).verdict == "normal")
+        bool(_DENIES.search(text) or _BEGINS.search(text))
+        and (not rest or read_text(rest, asked=asked).verdict == "normal")
         and not places(text)
         and not re.search(rf"\b(?:{words})\b", text.lower())
     )
