@@ -5,7 +5,7 @@
 For each kind of part and draw of references: how far the logarithms of normal scores spread (the
 prior's scale), how much higher further good parts score than changed copies of a single reference
 (the shift and scale of `from_copies`), how much lower than references that are left out of the
-bank (`from_left_out`), and how far defective parts rise above good ones. Then, per number of
+bank (`left_out`), and how far defective parts rise above good ones. Then, per number of
 references and false alarm target, the share of good parts called anomalous and of defective ones
 called normal, each with the unsure ones beside it; and a grid of priors, at the default target:
 shares right and of false alarms, unsure ones counted as neither.
@@ -73,11 +73,6 @@ def with_prior(point: Calibration, scale: float, weight: float) -> Calibration:
     return replace(point, scale=math.sqrt((weight * scale**2 + squares) / df), df=df)
 
 
-def _left_out(point: Calibration) -> float:
-    """The mean log score that the references themselves had."""
-    return point.location
-
-
 def main() -> None:
     ask = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -99,7 +94,7 @@ def main() -> None:
 
     for shots in SHOTS[1:]:
         some = {k: v for k, v in logs.items() if k[0] == shots}
-        shifts = [_left_out(found[k][0]) - v.mean() for k, v in some.items()]
+        shifts = [found[k][0].location - v.mean() for k, v in some.items()]
         print(f"{shots} references left out: shift {np.mean(shifts):.3f}, {np.std(shifts):.3f}")
     rises = [np.log(bad) - logs[k].mean() for k, (_, _, bad) in found.items() if k[0] > 1]
     print(f"rise of defective parts: {np.mean(np.concatenate(rises)):.2f}, ", end="")

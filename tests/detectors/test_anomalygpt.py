@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from blemish.calibration import Calibration
 from blemish.detectors import _adapter, _anomalygpt_turn, _answer
 from blemish.detectors._adapter import AdapterConfig
 from blemish.detectors._anomalygpt_modules import (
@@ -23,6 +24,7 @@ from blemish.detectors._anomalygpt_modules import (
 from blemish.detectors.anomalygpt import AnomalyGPT, AnomalyGPTOptions
 from blemish.errors import SavedError, WeightsError
 from blemish.prompts import anomalygpt as prompts
+from blemish.regions.from_map import begin
 from blemish.synthesis.procedural import make_part
 from blemish.types import Inspection, Region, Sample
 
@@ -151,7 +153,7 @@ NO = "No, there are no anomalies in the image."
 
 
 def answer(text: str, probability: float) -> Any:
-    return _answer.Answer(text, probability, prompts.read(text))
+    return _answer.Answer(text, text, probability, prompts.read(text))
 
 
 @pytest.mark.parametrize(
@@ -238,3 +240,16 @@ def test_a_part_that_fills_a_tenth_of_the_picture(stand_ins: Any, tmp_path: Path
     assert (good.verdict, bad.verdict) == ("normal", "anomalous")
     assert bad.evidence["answer_names"] == ["bottom right"]
     assert bad.evidence["places_agree"]
+
+
+def test_a_map_that_is_raised_as_a_whole_is_shown_from_where_its_regions_begin() -> None:
+    point = Calibration.from_normals([0.1, 0.12, 0.11])
+    raw = np.full((60, 60), 2 * point.threshold, np.float32)
+    raw[:10, :10] = 9 * point.threshold
+    shown = _anomalygpt_turn.scored(raw, point)
+    assert isinstance(shown, np.ndarray)
+    np.testing.assert_array_equal(shown > 0.5, raw >= begin(raw, point.threshold))
+    quiet = np.where(raw > raw.min(), raw, 0.1 * point.threshold).astype(np.float32)
+    np.testing.assert_array_equal(_anomalygpt_turn.scored(quiet, point), point.score(quiet))
+    both = _anomalygpt_turn.scored([raw, raw[::2, ::2]], point)
+    assert [m.shape for m in both] == [(60, 60), (30, 30)]

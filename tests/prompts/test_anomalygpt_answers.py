@@ -10,7 +10,16 @@ from scipy import ndimage
 
 from blemish.errors import InputError, OptionError
 from blemish.places import POSITIONS, position
-from blemish.prompts.anomalygpt import TOPICS, Told, answer, description, marked, pairs, read
+from blemish.prompts.anomalygpt import (
+    TOPICS,
+    Told,
+    answer,
+    description,
+    marked,
+    pairs,
+    read,
+    taught,
+)
 from blemish.types import Example, Mask, Sample
 
 SAYING_WHERE = ("presence", "place", "number", "appearance")
@@ -191,3 +200,12 @@ def test_a_mask_that_contradicts_the_label_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=rf"a\.png is {label} and {words}"):
         pairs(example(mask, label), rng())
+
+
+@given(masks, st.integers(0, 50))
+@settings(max_examples=60, deadline=None)
+def test_what_is_taught_is_kept_whole_and_what_follows_is_cut(mask: Mask, seed: int) -> None:
+    said = answer(mask, rng(seed))
+    assert taught(said) == said
+    assert taught(answer(np.zeros_like(mask), rng(seed))).startswith("No, ")
+    assert taught(f"{said[:-1]}, the image shows a person. It is large.") == said

@@ -14,6 +14,7 @@ ANSWERS: dict[str, Told] = {
     "Yes.": Told("yes"),
     "yes": Told("yes"),
     "No.": NO,
+    "OK": UNCLEAR,
     "No": NO,
     " No, there are no anomalies in the image.\n### Human: Sure? Yes, there is one.": NO,
     "Yes, there is an Anomaly in the image, at the bottom of the image.": Told(

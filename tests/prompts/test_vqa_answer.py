@@ -26,7 +26,7 @@ CORPUS, MORE, SENTENCES = (
 SAYS_WELL = re.compile(
     r"\b(?:no|none|not|n't|nothing|nobody|without|free|never|neither|normal|fine|good|ok|okay|intact"
     r"|healthy|acceptable|pass(?:es)?|met|meets?|fulfil\w*|satisf\w*|match\w*|correct\w*|complet\w*"
-    r"|un\w+|all|both|conform\w*|compl\w*|consistent|same|identical\w*|typical|as)\b|['’]t\b|✓|✔|✅",
+    r"|un\w+|all|both|conform\w*|compl\w*|consistent|same|identical\w*|typical|usual|ordinary|as)\b|['’]t\b|✓|✔|✅",
     re.IGNORECASE,
 )
 """Written here on its own: one of these has to stand in a reply that is read as normal."""

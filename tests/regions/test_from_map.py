@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from blemish.calibration import Calibration
 from blemish.places import position_of
-from blemish.regions.from_map import regions_from_map
+from blemish.regions.from_map import begin, regions_from_map
 
 CALIBRATION = Calibration.from_normals([0.1, 0.12, 0.11])
 LOW, HIGH = np.float32(0.05), np.float32(0.9)
@@ -66,3 +66,26 @@ def test_specks_are_left_out_unless_nothing_else_is_left() -> None:
 
 def test_a_normal_map_has_no_region() -> None:
     assert regions_from_map([np.full((50, 50), LOW)], CALIBRATION) == ()
+
+
+def test_a_defect_that_raises_the_whole_map_is_still_one_place() -> None:
+    point = CALIBRATION.threshold
+    raw = np.full((90, 90), 1.2 * point, np.float32)
+    raw[10:20, 10:20] = 6 * point
+    (region,) = regions_from_map([raw], CALIBRATION)
+    assert (region.position, region.area) == ("top left", 100)
+
+
+def test_what_covers_most_of_a_map_is_a_region_too() -> None:
+    raw = np.full((90, 90), LOW, np.float32)
+    raw[:, 20:] = HIGH
+    (region,) = regions_from_map([raw], CALIBRATION)
+    assert region.box == (20, 0, 90, 90)
+
+
+@given(arrays(np.float32, (8, 8), elements=st.floats(0, 1, width=32)))
+def test_regions_begin_between_the_operating_point_and_the_maximum(raw: np.ndarray) -> None:
+    point = CALIBRATION.threshold
+    at = begin(raw, point)
+    assert at >= point
+    assert at == point or at < raw.max()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.calibration import Calibration
 from blemish.places import POSITIONS
 from blemish.prompts import anomalygpt as prompts
+from blemish.regions.from_map import begin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,3 +116,16 @@ def arranged(language_model: Any, rows: Tensor, slots: prompts.Slots) -> Tensor:
 
     texts = [language_model.embed(text).to(rows) for text in (slots.between, slots.after)]
     return torch.cat([rows[:1], texts[0], rows[1:], texts[1]])
+
+
+def scored(shown: Shown, point: Calibration) -> Shown:
+    """Raw maps as scores in [0, 1], 0.5 where their mean's regions begin."""
+    if isinstance(shown, np.ndarray):
+        return point.score(_share(shown, point) * shown)
+    side = max(max(m.shape) for m in shown)  # grids of layers may differ
+    share = _share(np.mean([squared(m, side) for m in shown], axis=0), point)
+    return [point.score(share * m) for m in shown]
+
+
+def _share(raw: Map, point: Calibration) -> np.float32:
+    return np.float32(point.threshold / begin(raw, point.threshold))

@@ -27,22 +27,28 @@ class Answer:
 
     Attributes:
         text: as written.
+        words: as much of it as is told to people.
         probability: of "Yes" among "Yes" and "No".
-        told: what it says.
+        told: what these words say.
     """
 
     text: str
+    words: str
     probability: float
     told: prompts.Told
 
 
-def asked(language_model: Any, rows: Sequence[Tensor], described: Sequence[str]) -> list[Answer]:
+def asked(
+    language_model: Any, rows: Sequence[Tensor], described: Sequence[str], *, free: bool = False
+) -> list[Answer]:
     """What a language model says of pictures, in the document's first question.
 
     Args:
         language_model: a `blemish.llms.causal.Causal`.
         rows: (1 + n, W) of each picture, what it is shown of it.
         described: what it is told of each.
+        free: it learnt to describe pictures; else its answers end where words begin that no answer
+            it learnt from has.
     """
     import torch
 
@@ -56,15 +62,16 @@ def asked(language_model: Any, rows: Sequence[Tensor], described: Sequence[str])
             stop=(prompts.STOP,),
             deciding=prompts.DECIDING,
         )
+    return [_read(one, free) for one in said]
+
+
+def _read(said: Any, free: bool) -> Answer:
+    """An answer of `blemish.llms.causal.Causal`."""
     yes, no = prompts.DECIDING
-    return [
-        Answer(
-            one.text,
-            one.first[yes] / max(one.first[yes] + one.first[no], 1e-12),
-            prompts.read(one.text, ended=one.ended),
-        )
-        for one in said
-    ]
+    words = said.text if free else prompts.taught(said.text)
+    ended = said.ended if words == said.text else "stop"
+    share = said.first[yes] / max(said.first[yes] + said.first[no], 1e-12)
+    return Answer(said.text, words, share, prompts.read(words, ended=ended))
 
 
 def fused(found: Inspection, answer: Answer) -> Inspection:
@@ -93,13 +100,13 @@ def fused(found: Inspection, answer: Answer) -> Inspection:
         return replace(spoken, verdict="unsure", reason="unparsed")
     if found.verdict not in ("unsure", says):
         words = (
-            f"The answer and the map contradict each other. The answer: {answer.text} The map: "
+            f"The answer and the map contradict each other. The answer: {answer.words} The map: "
             f"{found.explanation}"
         )
         return replace(spoken, verdict="unsure", reason="contradicted", explanation=words)
     verdict: Verdict = "anomalous" if says == "anomalous" else "normal"
     regions = found.regions if verdict == "anomalous" else ()
-    words = answer.text
+    words = answer.words
     if regions and answer.told.places and not evidence["places_agree"]:
         words = f"{words} The map marks another place: {', '.join(evidence['map_marks'])}."
     return replace(spoken, verdict=verdict, reason="", regions=regions, explanation=words)

@@ -7,6 +7,7 @@ embeddings, and the frozen language model answers in words. What the documents l
 - The map that is shown to the language model is in [0, 1]: that of the decoder is; that of the
   memory bank is passed through the calibration of the normal parts, 0.5 at the operating point, so
   that maps of different parts can be compared and one adapter serves parts that it has never seen.
+  Where a defect raises the whole map, 0.5 is where its regions begin.
 - Where the masks of all layers are shown (IAD-GPT's fusion), each is calibrated and smoothed as
   their mean is.
 - Image score of the map: its maximum, as AnomalyGPT's published code has it.
@@ -32,7 +33,7 @@ import numpy as np
 from blemish.calibration import Calibration
 from blemish.conversation import Speaker
 from blemish.detectors import _adapter, _answer, _saved
-from blemish.detectors._anomalygpt_turn import Shown, embeddings
+from blemish.detectors._anomalygpt_turn import Shown, embeddings, scored
 from blemish.detectors._bank import BankDetector, Banks
 from blemish.detectors._chat_speaker import ChatSpeaker, spoken
 from blemish.detectors._clip import ensemble
@@ -164,11 +165,8 @@ class LanguageReader(BankDetector[Options]):
         import torch
 
         texts = [self._texts(v.class_name) for v in views] if self.adapter.enhancer else []
-        if (point := self._point()) and not self._imported:
-            maps = [
-                point.score(m) if isinstance(m, np.ndarray) else [point.score(one) for one in m]
-                for m in maps
-            ]
+        if self.calibration and not self._imported:
+            maps = [scored(m, self.calibration) for m in maps]
         with torch.inference_mode():
             known = encoded(self.adapter, self.encoder, [v.image for v in views], seen, texts)
             rows = embeddings(self._learnt, self.language_model, known, maps)
@@ -283,7 +281,7 @@ class LanguageReader(BankDetector[Options]):
             prompts.description(s.class_name) if self.options.description else "" for s in samples
         ]
         rows = self.shown(views, [seen[place] for place in at], maps)
-        answers = _answer.asked(self.language_model, rows, described)
+        answers = _answer.asked(self.language_model, rows, described, free=self._imported)
         if not self.options.decoder:
             found = [
                 replace(f, raw_score=a.probability, explanation=f"The answer: {a.text}")

@@ -22,6 +22,8 @@ from blemish.prompts.vqa_answer import read as read_text
 # At the beginning of a sentence, or alone between commas.
 _BEGINS = re.compile(r"(?:(?:^|[.!?\n])\W*|,\s*(?=\w+\s*(?:[.,!?]|$)))(yes|no)\b", re.IGNORECASE)
 _NO = re.compile(r"^\W*no\b\W*", re.IGNORECASE)
+_CLAUSE = re.compile(r"(?<=[,;.!?])\s+")
+_DENIES = re.compile(r"\bno|n['’]?t\b|\bwithout\b|\bfree\b|\bneither\b", re.IGNORECASE)
 _WHOLE = re.compile(r".*[.!?](?=\s|$)", re.DOTALL)
 _DENIED = re.compile(
     r"\bnot (?:(?:located|found|visible) )?(?:at|in|on|near|the)\b[^.;]*?(?=,|\bbut\b|[.;]|$)",
@@ -78,6 +80,33 @@ def data() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
+def taught(answer: str) -> str:
+    """An answer to the first question, as far as its words are those of the answers to learn from.
+
+    A small model may go on with words of its own, which nothing in picture or map supports.
+
+    >>> taught("Yes, there is an anomaly in the image, at the top left, which a person made.")
+    'Yes, there is an anomaly in the image, at the top left.'
+    >>> taught("Yes, a scratch.")
+    'Yes, a scratch.'
+    """
+    clauses = _CLAUSE.split(answer.strip())
+    known = _words()
+    for number, clause in enumerate(clauses):
+        if not {*re.findall(r"[a-z]+", clause.lower())} <= known:
+            kept = " ".join(clauses[:number]).rstrip(" ,;.")
+            return f"{kept}." if len(kept.split()) > 1 else answer
+    return answer
+
+
+@cache
+def _words() -> frozenset[str]:
+    """Of all answers to the first question."""
+    texts = [one for some in data()["answers"]["presence"].values() for one in some]
+    texts += [*POSITIONS, *CARDINALS, *data()["places"].values(), "and"]
+    return frozenset(re.findall(r"[a-z]+", " ".join(texts).lower()))
+
+
 def _finished(text: str) -> str:
     """The part of a text that no next word can change: its whole sentences, else its clauses.
 
@@ -105,13 +134,14 @@ def _agrees(text: str, asked: str, reading: Reading) -> bool:
 def _denies_all(text: str, asked: str) -> bool:
     """Whether an answer that reads as normal denies every anomaly.
 
-    It does not where what follows on "No" says nothing of the kind ("No, I have no idea"), where it
-    names a place, or where it speaks of other anomalies.
+    It does not where it denies nothing ("OK."), where what follows on "No" says nothing of the kind
+    ("No, I have no idea"), where it names a place, or where it speaks of other anomalies.
     """
     rest = _NO.sub("", text)
     words = "|".join(data()["reading"]["left open"])
     return (
-        (not rest or read_text(rest, asked=asked).verdict == "normal")
+        bool(_DENIES.search(text) or _BEGINS.search(text))
+        and (not rest or read_text(rest, asked=asked).verdict == "normal")
         and not places(text)
         and not re.search(rf"\b(?:{words})\b", text.lower())
     )

@@ -18,14 +18,15 @@ from blemish.errors import InputError, OptionError, nearest
 from blemish.places import POSITIONS
 from blemish.prompts._anomalygpt_files import Pair, descriptions, dialogue
 from blemish.prompts._anomalygpt_marked import Marked, marked
-from blemish.prompts._anomalygpt_reading import Told, data, read
+from blemish.prompts._anomalygpt_reading import Told, data, read, taught
 from blemish.prompts._vqa_where import CARDINALS
 from blemish.prompts.contrast import called
 from blemish.types import Example, Mask
 
 __all__ = [
     "DECIDING", "QA", "STOP", "TOPICS", "Marked", "Pair", "Slots", "Told", "answer", "description",
-    "descriptions", "dialogue", "marked", "pairs", "prompt", "questions", "read", "reply", "turn",
+    "descriptions", "dialogue", "marked", "pairs", "prompt", "questions", "read", "reply", "taught",
+    "turn",
 ]  # fmt: skip
 
 DECIDING = ("Yes", "No")

@@ -1,4 +1,8 @@
-"""Regions out of an anomaly map: the connected places above the operating point."""
+"""Regions out of an anomaly map: the connected places above the operating point.
+
+A defect may raise the scores of the whole picture, since an encoder's patch tokens know of each
+other. Places are then those that stand out of it, or all of the picture would be one region.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,31 @@ from blemish.types import AnomalyMap, Region
 
 SMALLEST = 1e-4
 """Regions under this share of the view are left out, unless nothing else is left."""
+ABOVE_MIDDLE, MOST = 2.0, 0.3
+"""A place scores at least so many times the map's median, where that asks for no more than this
+part of the way from the operating point to the map's maximum. Chosen on made-up parts."""
+
+
+def begin(raw: AnomalyMap, threshold: float) -> float:
+    """The raw score at which the regions of a map begin: the operating point, or above it.
+
+    Args:
+        raw: (H, W) float32 raw map.
+        threshold: the operating point.
+    """
+    highest = float(raw.max())
+    if highest <= threshold:
+        return threshold
+    standing = min(ABOVE_MIDDLE * float(np.median(raw)), threshold + MOST * (highest - threshold))
+    return max(threshold, standing)
 
 
 def regions_from_map(maps: Sequence[AnomalyMap], point: OperatingPoint) -> tuple[Region, ...]:
-    """The connected components (8-connected) of raw maps at or above the operating point.
+    """The connected components (8-connected) of raw maps at or above where they `begin`.
 
     Args:
         maps: one (H, W) float32 raw map per view.
-        point: where regions begin, and their scores.
+        point: the operating point, and the scores of regions.
 
     Returns:
         Regions with the highest score of their pixels, most anomalous first, numbered from 1.
@@ -28,7 +49,7 @@ def regions_from_map(maps: Sequence[AnomalyMap], point: OperatingPoint) -> tuple
 
     found: list[Region] = []
     for view, raw in enumerate(maps):
-        above = (raw >= point.threshold).astype(np.uint8)
+        above = (raw >= begin(raw, point.threshold)).astype(np.uint8)
         count, labels, stats, centres = cv2.connectedComponentsWithStats(above, connectivity=8)
         areas = stats[1:count, cv2.CC_STAT_AREA]
         floor = min(SMALLEST * raw.size, areas.max(initial=0))
