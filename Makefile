@@ -12,11 +12,12 @@ STATE := $(shell (pwd; cat pyproject.toml constraints.txt) | cksum | cut -d' ' -
 CORE := .venv/.installed-$(STATE)
 DEV := .venv/.installed-dev-$(STATE)
 
-.PHONY: help demo test constraints clean
+.PHONY: help demo test soak constraints clean
 
 help:
 	@echo "make demo         install into .venv, inspect real solar cells, write a report"
 	@echo "make test         install into .venv with the dev extra, run every check and test"
+	@echo "make soak         the same, then install as for make test, see what the station bears, two to three hours"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and what the commands above wrote"
 	@echo
@@ -30,6 +31,9 @@ demo: $(CORE)
 test: $(DEV)
 	@.venv/bin/blemish weights pull dinov2-small smollm2-135m
 	@scripts/check
+
+soak: $(DEV)
+	@.venv/bin/python benchmarks/station_soak.py $(SOAK)
 
 constraints:
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" scripts/constraints

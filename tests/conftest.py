@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -17,6 +19,28 @@ from blemish.synthesis.procedural import make_part
 # The same examples every time and no time limit: a slow machine must not fail a test.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def _refuse_to_skip(report: Any) -> Any:
+    """In continuous integration a missing tool is a failure; elsewhere the reason says what to do.
+
+    Such a reason begins with "needs", or is what `pytest.importorskip` says by itself.
+    """
+    if os.environ.get("CI") and report.skipped and isinstance(report.longrepr, tuple):
+        why = report.longrepr[2].removeprefix("Skipped: ")
+        if why.startswith(("needs ", "could not import ")):
+            report.outcome, report.longrepr = "failed", why
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    return _refuse_to_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    return _refuse_to_skip((yield))
 
 
 @pytest.fixture

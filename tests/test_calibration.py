@@ -13,6 +13,7 @@ from blemish.calibration import (
     COPIES_SCALE,
     COPIES_SHIFT,
     LEFT_OUT_SHIFT,
+    MOST_ALARMS,
     ODDS_PRIOR_SCALE,
     PRIOR_DF,
     PRIOR_SCALE,
@@ -166,3 +167,48 @@ def test_left_out_references_are_worth_less_the_more_there_are() -> None:
         lower = math.log(point.threshold) - math.log(point.left_out().threshold)
         assert lower == pytest.approx(LEFT_OUT_SHIFT / n)
         assert point.left_out().scale == point.scale
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=1, max_size=6), st.floats(0.005, 0.4), st.booleans())
+def test_missed_defects_are_found_as_far_as_further_good_parts_allow(
+    missed: list[float], before: float, corrected: bool
+) -> None:
+    first = Calibration.from_normals(RAW, false_alarms=before)
+    first = first.left_out() if corrected else first
+    after = first.finding(missed)
+    wide = first.scale * math.sqrt(1 + 1 / first.n)
+    shift = 0 if corrected else LEFT_OUT_SHIFT / first.n
+    for raw in missed:
+        z = (math.log(max(raw, 1e-6)) - first.location) / wide
+        # Anomalous where a / (a + p) > 0.6, with a target a of at most one half.
+        target = 1.5 * stats.t.sf(z, first.df)
+        outdone = stats.t.sf(z + shift / wide, first.df)
+        if outdone < 0.99 * MOST_ALARMS and target < 0.49:
+            assert after.verdict(raw)[0] == "anomalous"
+        if (outdone > MOST_ALARMS or target > 0.5) and target > 1.02 * after.false_alarms:
+            assert after.verdict(raw)[0] != "anomalous"
+    assert before <= after.false_alarms <= 0.5
+    assert after.threshold <= first.threshold
+
+
+def test_no_missed_defect_is_worth_more_than_its_share_of_good_parts() -> None:
+    """Whatever is told, no more than a fifth of further good parts scores as high."""
+    point = Calibration.from_normals(RAW)
+    for raw in np.linspace(0.05, 0.3, 60):
+        after = point.finding([float(raw)])
+        if after is not point:
+            assert point.left_out().moved(MOST_ALARMS).score(float(raw)) >= 0.5
+
+
+def test_correcting_for_being_left_out_happens_once() -> None:
+    once = Calibration.from_normals(RAW).left_out()
+    assert once.left_out() == once
+    assert Calibration.from_json(once.to_json()) == once
+
+
+def test_what_is_found_already_moves_nothing_and_the_rule_says_what_did() -> None:
+    point = Calibration.from_normals(RAW, rule="scores of 5 references")
+    assert point.finding([]) is point
+    assert point.finding([0.5, 0.1]) is point  # the one is found, the other looks like a good part
+    told = point.finding([0.5, 0.1, point.threshold])
+    assert told.rule == "scores of 5 references; lowered until 2 of 3 missed defects are found"

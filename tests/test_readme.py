@@ -83,6 +83,7 @@ CHECKS = {
     ".venv/bin/python": check_script,
     ".venv/bin/blemish": check_blemish,
     "scripts/check": check_script,
+    "scripts/with-postgres": check_script,
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 BENCH = Path(__file__).parents[1] / "scripts" / "bench_startup.py"
 HEAVY = {
     *("torch", "cv2", "scipy", "transformers", "onnx", "onnxruntime", "matplotlib", "skimage"),
-    *("openai", "httpx", "httpx2"),
+    *("openai", "httpx", "httpx2", "fastapi", "uvicorn", "sqlalchemy", "alembic", "jinja2"),
 }
 IMPORT = "import blemish; [getattr(blemish, name) for name in blemish.__all__]"
 HELP = "import sys; from blemish.cli import main; sys.argv = ['blemish', '--help']; main()"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -27,15 +28,36 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_every_file_of_the_package_is_inside(wheel: Path) -> None:
+@pytest.fixture(scope="module")
+def files() -> set[str]:
+    """Every file of the package; among them what no import finds, a file of each kind."""
     source = ROOT / "src"
-    wanted = {
+    found = {
         file.relative_to(source).as_posix()
         for file in (source / "blemish").rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert "blemish/py.typed" in wanted
-    assert wanted - set(zipfile.ZipFile(wheel).namelist()) == set()
+    station = ("texts.json", "templates/base.html", "static/style.css", "static/viewer.js")
+    step = "store/migrations/versions/r0001_first.py"
+    assert {f"blemish/service/{name}" for name in (*station, step)} | {"blemish/py.typed"} <= found
+    return found
+
+
+def test_every_file_of_the_package_is_inside(wheel: Path, files: set[str]) -> None:
+    assert files - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+def test_every_file_of_the_package_is_in_the_source_archive(
+    files: set[str], tmp_path: Path
+) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "sdist"]
+    subprocess.run([*build, "--directory", str(tmp_path)], check=True, cwd=ROOT)
+    (archive,) = tmp_path.glob("blemish-*.tar.gz")
+    with tarfile.open(archive) as opened:
+        inside = {name.partition("/")[2] for name in opened.getnames()}
+    assert {f"src/{name}" for name in files} - inside == set()
+    beside = {"pyproject.toml", "README.md", "ARCHITECTURE.md", "LICENSE", "tests/conftest.py"}
+    assert beside - inside == set()
 
 
 def test_it_inspects_a_part_outside_the_checkout(wheel: Path, parts: Path) -> None:

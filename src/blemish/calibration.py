@@ -50,6 +50,9 @@ which has all n to be like, by this logarithm over n (made-up parts, the map's m
 RISE, RISE_SCALE = 1.0, 0.7
 """The logarithm by which anomalous parts score higher than normal ones, and its spread (made-up
 parts)."""
+MOST_ALARMS = 0.2
+"""A missed defect that one further good part in five would outdo moves no operating point: past
+that nobody would look at a line's findings any more (chosen by reason)."""
 ODDS_PRIOR_SCALE = 1.0
 ODDS_COPIES_SHIFT = 0.5
 ODDS_COPIES_SCALE = 1.5
@@ -127,6 +130,7 @@ class Calibration:
         rule: one sentence for reports: what it was made from.
         bound: the upper end of the raw scores, whose log-odds are then what is normal; None for
             scores without one.
+        corrected: whether `left_out` made it.
     """
 
     decided_by: ClassVar[DecidedBy] = "calibration"
@@ -138,6 +142,7 @@ class Calibration:
     false_alarms: float = FALSE_ALARMS
     rule: str = ""
     bound: float | None = None
+    corrected: bool = False
 
     def __post_init__(self) -> None:
         check_false_alarms(self.false_alarms)
@@ -237,12 +242,15 @@ class Calibration:
         Returns:
             A float, or (H, W) float32; rises with `raw`, 0.5 at the operating point.
         """
+        score = self.false_alarms / (self.false_alarms + self._chance(raw))
+        return score.astype(np.float32) if isinstance(raw, np.ndarray) else float(score)
+
+    def _chance(self, raw: Any) -> NDArray[np.float64]:
+        """The chance that a further normal part scores at least so high, p of the module."""
         from scipy.special import stdtr
 
         standard = (_standing(raw, self.bound) - self.location) / self._wide
-        p = stdtr(self.df, -standard)
-        score = self.false_alarms / (self.false_alarms + p)
-        return score.astype(np.float32) if isinstance(raw, np.ndarray) else float(score)
+        return np.asarray(stdtr(self.df, -standard))
 
     def verdict(self, raw: float) -> tuple[Verdict, Reason]:
         """The verdict on a raw image score, with the reason where it is unsure."""
@@ -253,8 +261,13 @@ class Calibration:
         return replace(self, false_alarms=false_alarms)
 
     def left_out(self) -> Calibration:
-        """The same calibration, of references that were each left out of a memory bank of all."""
-        return replace(self, location=self.location - LEFT_OUT_SHIFT / self.n)
+        """The same calibration, of references that were each left out of a memory bank of all.
+
+        Once corrected, it stays as it is.
+        """
+        if self.corrected:
+            return self
+        return replace(self, location=self.location - LEFT_OUT_SHIFT / self.n, corrected=True)
 
     def even(self) -> Calibration:
         """The same calibration, where both errors are alike: normal parts above, others below.
@@ -266,6 +279,26 @@ class Calibration:
 
         at = RISE / (self._wide + math.hypot(RISE_SCALE, self._wide))
         return self.moved(float(stdtr(self.df, -at)))
+
+    def finding(self, missed: Sequence[float]) -> Calibration:
+        """The same calibration, moved as far as it takes to call these parts anomalous.
+
+        One that could be found only by calling more than `MOST_ALARMS` of the further normal parts
+        anomalous (as `left_out` has them) is not: they look the same to the detector.
+
+        Args:
+            missed: raw scores of parts that a person calls defective.
+        """
+        if not len(missed):
+            return self
+        scores = np.asarray(missed, np.float64)
+        # Where the score leaves the band upwards, and a hair more, for rounding.
+        targets = 1.01 * UNSURE[1] / (1 - UNSURE[1]) * self._chance(scores)
+        within = targets[(self.left_out()._chance(scores) <= MOST_ALARMS) & (targets <= 0.5)]
+        if not within.size or within.max() <= self.false_alarms:
+            return self
+        said = f"{self.rule}; lowered until {within.size} of {len(missed)} missed defects are found"
+        return replace(self, false_alarms=float(within.max()), rule=said)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as written to detector.json and run.json."""

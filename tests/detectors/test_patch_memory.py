@@ -248,7 +248,7 @@ def test_foreground_changes_nothing_where_there_is_no_background(
     np.testing.assert_array_equal(one(plain, broken).maps[0], one(masked, broken).maps[0])
 
 
-def test_feedback_that_is_normal_joins_the_bank_and_anomalous_does_not(
+def test_feedback_that_is_normal_joins_the_bank_and_a_found_defect_changes_nothing(
     patch_memory: Make, good: list[Sample], broken: Sample, facts: Facts, one: One
 ) -> None:
     feedback = [Example(broken, "anomalous"), Example(good[5], "normal")]
@@ -257,6 +257,26 @@ def test_feedback_that_is_normal_joins_the_bank_and_anomalous_does_not(
     assert facts(one(taught, broken)) == facts(one(same, broken))
     assert [r["id"] for r in taught.references] == [s.id for s in (*good[:3], good[5])]
     assert taught.fingerprint == same.fingerprint
+
+
+def test_a_missed_defect_lowers_the_operating_point_until_it_is_found(
+    patch_memory: Make, good: list[Sample], broken: Sample, one: One
+) -> None:
+    fitted = patch_memory().fit(good[:3])
+    raw = one(fitted, broken).raw_score
+    # An operating point that just misses it.
+    lax = next(
+        a
+        for a in np.geomspace(0.05, 1e-9, 60)
+        if fitted.calibration.moved(a).verdict(raw)[0] == "normal"
+    )
+    missing = patch_memory(false_alarms=float(lax))
+    before = one(missing.fit(good[:3]), broken)
+    after = one(missing.fit(good[:3], [Example(broken, "anomalous")]), broken)
+    assert (before.verdict, after.verdict) == ("normal", "anomalous")
+    assert before.raw_score == after.raw_score
+    assert after.regions
+    assert not before.regions
 
 
 def test_a_samples_own_references_replace_the_bank(

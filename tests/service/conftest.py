@@ -1,16 +1,21 @@
-"""A station with a detector that needs no weights."""
+"""A station with a detector that needs no weights, on a database of each kind."""
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from sqlalchemy import URL, create_engine, make_url, text
 
 from blemish import registry
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
+
+POSTGRES = "BLEMISH_TEST_POSTGRES"
 
 
 @pytest.fixture
@@ -22,9 +27,41 @@ def shade(module: Callable[[Path], ModuleType], monkeypatch: pytest.MonkeyPatch)
     return loaded
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> URL:
+    """A PostgreSQL database in which schemas may be made."""
+    given = os.environ.get(POSTGRES, "")
+    if not given:
+        pytest.skip(
+            "needs PostgreSQL: apt-get install postgresql, and run the tests by "
+            "scripts/with-postgres; or name a database in which schemas may be made: "
+            f"{POSTGRES}=postgresql://user@host/name"
+        )
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'blemish[postgres]'")
+    return make_url(given).set(drivername="postgresql+psycopg")
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> ServiceSettings:
-    return ServiceSettings.of(folder=tmp_path / "station", talk_seconds=0.5)
+def postgres_url(postgres_server: URL) -> Iterator[URL]:
+    """A schema of its own, which goes with the test."""
+    schema = f"test_{uuid.uuid4().hex}"
+    server = create_engine(postgres_server)
+    with server.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    yield postgres_server.update_query_dict({"options": f"-csearch_path={schema}"})
+    with server.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    server.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(tmp_path: Path, request: pytest.FixtureRequest) -> ServiceSettings:
+    """Of a station on a database of each kind in turn."""
+    database = ""
+    if request.param == "postgresql":
+        url: URL = request.getfixturevalue("postgres_url")
+        database = url.render_as_string(hide_password=False)
+    return ServiceSettings.of(folder=tmp_path / "station", database=database)
 
 
 @pytest.fixture

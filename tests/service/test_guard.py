@@ -227,6 +227,21 @@ def test_every_answer_tells_browsers_what_not_to_do() -> None:
         assert said.headers["referrer-policy"] == "same-origin"
 
 
+def test_what_has_no_secrets_may_be_kept_by_browsers() -> None:
+    assert ask(CLOSED, path="/static/style.css").headers["cache-control"] == "no-cache"
+    for path in ("/", "/v1/static/x", "/static", "/sign-in"):
+        assert ask(CLOSED, path=path).headers["cache-control"] == "no-store"
+
+
+def test_a_body_that_is_no_form_fits_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_WHOLE", 100)
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    json_ = {"Content-Type": "application/json"}
+    for headers, status in ((form, 200), (json_, 413), ({}, 413)):
+        assert ask(OPEN, "POST", content=b"x" * 101, headers=headers).status_code == status
+    assert ask(OPEN, "POST", content=b"x" * 100, headers=json_).status_code == 200
+
+
 def test_web_sockets_are_closed() -> None:
     sent: list[Any] = []
 

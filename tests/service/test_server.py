@@ -99,6 +99,22 @@ def test_others_are_served_meanwhile(port: int) -> None:
                 assert client.post("/", content=bytes(size)).json() == size
 
 
+def test_no_answer_waits_for_an_acknowledgement(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    made = server.Impatient.connection_made
+
+    def noted(self: Any, transport: Any) -> None:
+        made(self, transport)
+        option = socket.IPPROTO_TCP, socket.TCP_NODELAY
+        seen.append(transport.get_extra_info("socket").getsockopt(*option))
+
+    monkeypatch.setattr(server.Impatient, "connection_made", noted)
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        assert client.post("/", content=b"abc").json() == 3
+    assert seen
+    assert all(seen)
+
+
 def test_who_sends_too_much_still_reads_why(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(HEAD + b"Content-Length: 3000000\r\n\r\n")

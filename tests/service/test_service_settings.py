@@ -43,3 +43,16 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert found.folder == tmp_path
     assert found.allowed_hosts == ("station.plant", "10.0.0.7")
     assert TOKEN not in repr(found)
+
+
+def test_the_public_address_is_one_without_a_path() -> None:
+    found = ServiceSettings.of(public_url="https://Station.example:8443/").public
+    assert (found.scheme, found.hostname, found.port) == ("https", "station.example", 8443)
+    assert ServiceSettings.of().public.hostname is None
+    for wrong in (
+        *("station.example", "ftp://station.example", "https://", "https://station.example/x"),
+        *("https://user:canary@station.example", "https://station.example?x", "https://a:port"),
+    ):
+        with pytest.raises(OptionError, match="PUBLIC_URL") as caught:
+            ServiceSettings.of(public_url=wrong)
+        assert "canary" not in str(caught.value)

@@ -359,7 +359,7 @@ def test_status_and_readiness(station: Station, caps: str) -> None:
     station.ready()
     status = station.status()
     assert (status.lines, status.queued, status.workers) == (1, 0, station.settings.workers)
-    assert status.database == "sqlite"
+    assert status.database == ("postgresql" if station.settings.database else "sqlite")
     assert status.stored > 0
     assert "dinov2-small" in {row.name for row in status.weights}
 

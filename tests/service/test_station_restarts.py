@@ -107,7 +107,8 @@ def test_a_killed_station_has_every_accepted_file_whole_and_once(
     with Station(settings) as first:
         shade.make_caps(first, pause=0.005)
     script = [sys.executable, "-c", SERVED, str(Path(shade.__file__ or "")), str(settings.folder)]
-    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
+    env = os.environ | {"BLEMISH_SERVE_DATABASE": settings.database}
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
         accepted = [json.loads(process.stdout.readline()) for _ in range(after)]
         process.kill()

@@ -81,7 +81,7 @@ def test_the_speaker_sees_part_finding_references_and_what_was_answered(
 
 
 def test_a_model_that_hangs_is_given_up_and_the_inspection_stands(
-    station: Station, inspection: str, script: str, monkeypatch: pytest.MonkeyPatch
+    shade: ModuleType, settings: ServiceSettings, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
 
@@ -90,15 +90,18 @@ def test_a_model_that_hangs_is_given_up_and_the_inspection_stands(
         release.wait(10)
 
     monkeypatch.setattr(build, "speaker", lambda *_, **__: Speaker(hanging()))
-    before = station.inspection(inspection)
-    answer = station.ask(inspection, "Where is it?", script)
-    assert next(answer) == "It "
-    with pytest.raises(ChatError, match=r"nothing for 0\.5 seconds"):
-        next(answer)
-    release.set()
-    assert station.inspection(inspection) == before
-    last = station.messages(inspection)[-1]
-    assert (last.text, last.fault and last.fault.error) == ("It ", "ChatError")
+    with Station(settings.model_copy(update={"talk_seconds": 1.5})) as station:
+        shade.make_caps(station)
+        id = station.wait(station.submit("caps", [shade.picture(0)]).id, 10).items[0].inspection
+        before = station.inspection(id)
+        answer = station.ask(id, "Where is it?", script)
+        assert next(answer) == "It "
+        with pytest.raises(ChatError, match=r"nothing for 1\.5 seconds"):
+            next(answer)
+        release.set()
+        assert station.inspection(id) == before
+        last = station.messages(id)[-1]
+        assert (last.text, last.fault and last.fault.error) == ("It ", "ChatError")
 
 
 def test_an_answer_that_nobody_waits_for_is_cut_off_and_closed(

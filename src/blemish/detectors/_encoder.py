@@ -110,8 +110,8 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
 
         Args:
             normals: samples of any sizes, with all their views; one that comes twice counts once.
-            feedback: parts that a person judged: those labelled normal count as normals, anomalous
-                ones are left out.
+            feedback: parts that a person judged: those labelled normal count as normals; for
+                anomalous ones the operating point is moved (`Calibration.finding`).
 
         Raises:
             ReferencesError: too few normal samples. A zero-shot detector returns itself for none.
@@ -121,7 +121,11 @@ class EncoderDetector(ABC, Generic[Options, Remembered, Seen]):
             return self
         if len(known) < self.fewest:
             raise ReferencesError(self.too_few.format(count=len(known)))
-        return self._with(*self._learn(known))
+        fitted = self._with(*self._learn(known))
+        assert fitted.calibration is not None
+        missed = [f.sample for f in feedback if f.label == "anomalous"]
+        scores = [fitted._judge(s, fitted._see(s.images)).raw_score for s in missed]
+        return fitted.with_calibration(fitted.calibration.finding(scores)) if scores else fitted
 
     @abstractmethod
     def _see(self, images: Sequence[Image]) -> list[Seen]:

@@ -23,7 +23,7 @@ from blemish.service.api import (
     openai,
     sign_in,
 )
-from blemish.service.guard import Guard, Rules, SecureHeaders, hosts
+from blemish.service.guard import STATIC, Guard, Rules, SecureHeaders, hosts
 from blemish.service.logs import RequestLog
 from blemish.service.measures import Measures
 from blemish.service.station import Station
@@ -70,9 +70,9 @@ def create_app(station: Station) -> FastAPI:
     pages.install(app)
     _complete(app, bool(settings.token.get_secret_value()))
     rules = Rules(
-        hosts=hosts(settings.host, *settings.allowed_hosts),
+        hosts=hosts(settings.host, settings.public.hostname or "", *settings.allowed_hosts),
         token=settings.token.get_secret_value(),
-        open=(sign_in.ADDRESS, "/static/"),
+        open=(sign_in.ADDRESS, STATIC),
         max_body=settings.max_body,
         at_once=settings.max_requests,
         slowest=settings.slowest,

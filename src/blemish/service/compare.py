@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from blemish.errors import BlemishError, ConflictError
+from blemish.errors import BlemishError, ConflictError, NotFoundError, ServiceError
 from blemish.runs import judging
 from blemish.service.history import History
 from blemish.service.shop import Shop
@@ -16,6 +18,10 @@ from blemish.types import Detector, Inspection, Sample, Verdict
 
 _KEPT = 20_000
 """Judgements that are remembered: the same comparison is often looked at again."""
+LONGEST = 60.0
+"""Seconds in which a version judges the history for a comparison; what is left is left out."""
+_PATIENCE = 20.0
+"""Seconds that a comparison waits for another one."""
 Judged = tuple[Verdict, float | None]
 
 
@@ -32,13 +38,17 @@ class Comparing:
         self._history = history
         self._known: OrderedDict[tuple[str, str, str, str], Judged] = OrderedDict()
         self._lock = threading.Lock()
+        self._one = threading.Lock()
 
     def history(self, line: str, cases: Sequence[str]) -> tuple[list[InspectionRow], int]:
-        """The newest inspections of a line and its labelled cases; how many are left out."""
+        """A line's labelled cases and its newest inspections; how many others there are."""
         page = self._history.find(Filter(line=line), limit=1)
-        found = self._history.every(Filter(line=line), self._shop.settings.history)
-        there = {row.id for row in found}
-        found += [self._history.one(id) for id in cases if id not in there]
+        found: list[InspectionRow] = []
+        for id in cases:  # the first ones, if the time does not suffice for all
+            with contextlib.suppress(NotFoundError):  # it was deleted
+                found.append(self._history.one(id))
+        newest = self._history.every(Filter(line=line), self._shop.settings.history)
+        found += [row for row in newest if row.id not in cases]
         return found, max(0, page.total - len(found))
 
     def judgements(
@@ -46,8 +56,10 @@ class Comparing:
     ) -> dict[str, Judged]:
         """What a detector says of each inspected part, by inspection; the others cannot be judged.
 
-        Nothing is inspected again where the same detector has judged the same picture already.
+        Nothing is inspected again where the same detector has judged the same picture already, and
+        nothing more begun after a while: what is left is not judged, and next time it may be.
         """
+        until = time.monotonic() + LONGEST
         words = f"{version.class_name}\n{version.standards}"
         told = (detector.fingerprint, str(detector.calibration), words)
         keys = {row.id: (*told, row.sha256) for row in found}
@@ -58,6 +70,8 @@ class Comparing:
         left = [row for row in found if row.id not in made]
         size = self._shop.settings.batch
         for start in range(0, len(left), size):
+            if time.monotonic() > until:
+                break
             batch = left[start : start + size]
             for id, judged in self._batch(detector, version, batch).items():
                 made[id] = judged
@@ -66,9 +80,24 @@ class Comparing:
 
     def compare(self, line: str, before: Version, after: Version) -> Comparison:
         """Two versions that are ready."""
-        found, older = self.history(line, after.cases)
-        first = self.of(before, found)
-        return comparison((before, first), (after, self.of(after, found)), found, older)
+        with self.turn():
+            found, older = self.history(line, after.cases)
+            first = self.of(before, found)
+            return comparison((before, first), (after, self.of(after, found)), found, older)
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold while versions are compared: one pair at a time, since it takes all there is.
+
+        Raises:
+            ServiceError: others are compared, and that takes long.
+        """
+        if not self._one.acquire(timeout=_PATIENCE):
+            raise ServiceError("Other versions are being compared. Ask again in a minute.")
+        try:
+            yield
+        finally:
+            self._one.release()
 
     def of(self, version: Version, found: Sequence[InspectionRow]) -> dict[str, Judged]:
         """What a version says: of what it inspected itself, that; of the rest, what it says now."""
@@ -130,8 +159,12 @@ def comparison(
         changes=changes,
         rates_before=rates(Counter((first[row.id][0], truth(row)) for row in both)),
         rates_after=rates(Counter((second[row.id][0], truth(row)) for row in both)),
-        cases=tuple(id for id in new.cases if id not in second or second[id][0] == "normal"),
+        cases=tuple(row.id for row in found if row.id in new.cases and _missed(second.get(row.id))),
     )
+
+
+def _missed(judged: Judged | None) -> bool:
+    return judged is None or judged[0] == "normal"
 
 
 def refuse_unready(version: Version) -> None:

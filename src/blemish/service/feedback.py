@@ -83,7 +83,7 @@ class Listening:
                 f"The comment has {len(comment)} characters; expected at most {LONGEST_COMMENT}."
             )
         with self._shop.database.session() as session:
-            row = records.inspection_called(session, id)
+            row = records.inspection_called(session, id, lock="keep")
             if mark is not None:
                 _check(mark, *row.row["sizes"][0])
             said = t.Feedback(
@@ -131,12 +131,13 @@ class Listening:
             current, number=0, references=plan.references, cases=plan.cases, current=False
         )
         where = {"device": self._shop.settings.device, "dtype": self._shop.settings.dtype}
-        normals = self._shop.normals(would.references, would.class_name)
-        detector = fitting.fitted(would, normals, self._lines.cases(would), where)
-        found, older = self._comparing.history(line, would.cases)
-        first = self._comparing.of(current, found)
-        second = self._comparing.judgements(detector, would, found)
-        return comparison((current, first), (would, second), found, older)
+        with self._comparing.turn():
+            normals = self._shop.normals(would.references, would.class_name)
+            detector = fitting.fitted(would, normals, self._lines.cases(would), where)
+            found, older = self._comparing.history(line, would.cases)
+            first = self._comparing.of(current, found)
+            second = self._comparing.judgements(detector, would, found)
+            return comparison((current, first), (would, second), found, older)
 
     def apply(self, line: str, ids: Sequence[str]) -> Version:
         """Begin to fit a version that knows feedback."""

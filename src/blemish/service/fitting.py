@@ -12,6 +12,8 @@ from typing import Any
 
 from blemish import build, registry
 from blemish.errors import OptionError, OutputError, ReferencesError
+from blemish.service import permits
+from blemish.service.settings import ServiceSettings
 from blemish.service.types import Version
 from blemish.types import Detector, Example, Sample
 
@@ -24,7 +26,7 @@ def check(
     options: Mapping[str, Any],
     language_model: str,
     references: int,
-    allowed: Sequence[str] = (),
+    settings: ServiceSettings,
 ) -> None:
     """Refuse a line that could never work; nothing is built.
 
@@ -33,7 +35,7 @@ def check(
         options: its own and its parts.
         language_model: a kind and a name, or "".
         references: how many normal parts came.
-        allowed: language models that may be named; all where empty.
+        settings: of the station, which say what may be opened and asked.
 
     Raises:
         OptionError: a name or option that does not exist, or does not go together.
@@ -43,6 +45,7 @@ def check(
     if own := [part for part in ("language_model", "speaker") if part in options]:
         raise OptionError(f"A line names its language model itself; leave the option {own[0]} out.")
     build.check(detector, options)
+    permits.check_options(detector, options, settings)
     if entry.needs == "folder":
         raise OptionError(
             f"{detector} compares the pictures of one folder with each other, and a line inspects "
@@ -55,25 +58,11 @@ def check(
             "of a good part."
         )
     if language_model:
-        check_language_model(language_model, allowed)
+        permits.check_language_model(language_model, settings)
     elif entry.needs == "language model":
         raise OptionError(
             f"{detector} asks a language model, and the line names none. Name one, such as "
             "openai:gpt-5."
-        )
-
-
-def check_language_model(given: str, allowed: Sequence[str]) -> None:
-    """Raises OptionError unless it is a kind that is known, a colon and a name, and allowed."""
-    kind, colon, name = given.partition(":")
-    if not (colon and name):
-        raise OptionError(
-            f"The language model '{given}' came; expected KIND:NAME, such as openai:gpt-5."
-        )
-    registry.language_model(kind)
-    if allowed and given not in allowed:
-        raise OptionError(
-            f"The language model '{given}' came; this station allows {', '.join(allowed)}."
         )
 
 
@@ -168,6 +157,12 @@ class Detectors:
         """Keep one that was just fitted."""
         with self._lock:
             self._held[folder] = detector
+
+    def forget(self, folder: Path) -> None:
+        """Let go of those in a folder's folders."""
+        with self._lock:
+            for held in [held for held in self._held if held.parent == folder]:
+                del self._held[held]
 
     def _load(self, folder: Path, version: Version) -> Detector:
         model = _options(version).get("language_model")

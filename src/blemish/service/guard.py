@@ -24,6 +24,8 @@ from blemish.service import passes, problems
 
 HEALTH = ("/healthz", "/readyz")
 """Answered to anybody and however busy the station is: they say nothing but whether it works."""
+STATIC = "/static/"
+"""Below it lies what has no secrets: a browser may keep it, and asks whether it is still so."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _CLOSE = {"Connection": "close"}
 _SILENCE = 10.0
@@ -31,7 +33,9 @@ _SILENCE = 10.0
 _RATE = 256 * 1024
 """Bytes that buy a sender another second, so that a large body may take its time."""
 _BODIES = 4
-"""Largest bodies that fit into the memory together."""
+"""Largest bodies that fit onto the disk of temporary files together."""
+_WHOLE = 64 * 2**20
+"""Bytes of a body that is no form, and so is read into the memory as a whole."""
 _POLICY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -89,6 +93,8 @@ class SecureHeaders:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if scope["path"].startswith(STATIC):
+                    headers.setdefault("Cache-Control", "no-cache")
                 for name, value in _POLICY.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -192,12 +198,15 @@ class _Body:
     def __init__(self, receive: Receive, rules: Rules, all_of_them: _Bodies) -> None:
         self._receive, self._rules, self._all = receive, rules, all_of_them
         self._bytes, self._waited, self._whole = 0, 0.0, False
+        self._most = rules.max_body
         self.begun = False
 
     def declared(self, headers: Headers) -> None:
         """Raise HTTPException where more is announced than may come."""
+        if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            self._most = min(self._most, _WHOLE)
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._rules.max_body:
+        if length.isdecimal() and int(length) > self._most:
             raise self._too_large()
 
     async def __call__(self) -> Message:
@@ -218,7 +227,7 @@ class _Body:
         self._bytes += size
         self._all.held += size
         self._whole = not message.get("more_body", False)
-        if self._bytes > self._rules.max_body:
+        if self._bytes > self._most:
             await self.drain()
             raise self._too_large()
         if self._all.held > _BODIES * self._rules.max_body:
@@ -242,8 +251,8 @@ class _Body:
     def _too_large(self) -> HTTPException:
         return HTTPException(
             413,
-            f"The request is larger than {self._rules.max_body} bytes. Send fewer files at a time, "
-            "or raise BLEMISH_SERVE_MAX_BODY.",
+            f"The request is larger than {self._most} bytes. Send fewer files at a time, in a "
+            "form, or raise BLEMISH_SERVE_MAX_BODY.",
             _CLOSE,
         )
 

@@ -96,7 +96,7 @@ class History:
         """The part as JPEG."""
         row = self.one(id)
         _refuse_view(row, view)
-        return heat.jpeg(self._shop.image(row.sha256, row.name), side)
+        return self._shop.jpeg(row.sha256, row.name, side)
 
     def image(self, sha256: str, side: int) -> bytes:
         """A reference as JPEG; what is no reference of any version is not shown."""
@@ -105,7 +105,7 @@ class History:
         name = next((r["name"] for some in known for r in some if r["sha256"] == sha256), None)
         if name is None:
             raise NotFoundError(f"No version has a reference {sha256[:64]!r}.")
-        return heat.jpeg(self._shop.image(sha256, name), side)
+        return self._shop.jpeg(sha256, name, side)
 
     def nearest(self, id: str, side: int) -> bytes | None:
         """The reference that the part was most like, else the first one."""
@@ -115,7 +115,7 @@ class History:
         same = [r for r in references if r["name"] == named] or references
         if not same:
             return None
-        return heat.jpeg(self._shop.image(same[0]["sha256"], same[0]["name"]), side)
+        return self._shop.jpeg(same[0]["sha256"], same[0]["name"], side)
 
     def maps(self, id: str, view: int, coloured: bool) -> bytes:
         """The map of a view as PNG."""

@@ -14,7 +14,8 @@ from blemish.service import records
 from blemish.service.shop import WORK, Shop
 from blemish.service.store import tables as t
 from blemish.service.store.columns import now
-from blemish.service.types import ENDED, ItemRow, Job, Progress, Upload
+from blemish.service.store.files import Put
+from blemish.service.types import ENDED, ItemRow, Job, Progress, Sent
 
 HEARTBEAT = 15.0
 """Seconds after which an event comes though nothing has changed, so that nobody hangs up."""
@@ -33,7 +34,7 @@ class Jobs:
         self._shop = shop
         self._running = running
 
-    def submit(self, name: str, files: Sequence[Upload], key: str = "") -> Job:
+    def submit(self, name: str, files: Sequence[Sent], key: str = "") -> Job:
         """Accept files; see `Station.submit`."""
         if len(key) > LONGEST_KEY:
             raise InputError(f"The idempotency key is longer than {LONGEST_KEY} characters.")
@@ -48,15 +49,17 @@ class Jobs:
         if known is not None:
             return self.job(known)
         # First the files, then the rows that name them.
-        kept = [(upload.name, self._shop.files.put(upload.data)) for upload in files]
-        try:
-            id = self._insert(name, kept, key)
-        except ConflictError:
-            with self._shop.database.reading() as session:
-                twin = _with_key(session, key)  # the same request came twice at once
-            if twin is None:
-                raise
-            id = twin
+        with self._shop.files.held() as put:
+            kept = [(sent.name, _put(sent, put)) for sent in files]
+            try:
+                id = self._insert(name, kept, key)
+            except ConflictError:
+                with self._shop.database.reading() as session:
+                    twin = _with_key(session, key)  # the same request came twice at once
+                if twin is None:
+                    raise
+                self._shop.files.loose.put({sha256 for _, sha256 in kept})
+                id = twin
         self._shop.news.tell(WORK)
         return self.job(id)
 
@@ -81,6 +84,7 @@ class Jobs:
 
     def _insert(self, name: str, kept: Sequence[tuple[str, str]], key: str) -> str:
         with self._shop.database.session() as session:
+            records.line_named(session, name, lock="keep")
             version = self._admit(session, name, len(kept))
             job = t.Job(line_id=version.line_id, version_id=version.id, key=key or None)
             session.add(job)
@@ -116,14 +120,15 @@ class Jobs:
     def cancel(self, id: str) -> Job:
         """Inspect no more of its files; what a worker has in hand is dropped."""
         with self._shop.database.session() as session:
-            job = records.job_called(session, id)
+            # Items first, then their job, as workers go: else each might wait for the other.
+            session.execute(
+                update(t.Item)
+                .where(t.Item.job_id == id, t.Item.state == "queued")
+                .values(state="cancelled")
+                .execution_options(synchronize_session=False)
+            )
+            job = records.job_called(session, id, lock="change")
             if job.state not in ENDED:
-                session.execute(
-                    update(t.Item)
-                    .where(t.Item.job_id == id, t.Item.state == "queued")
-                    .values(state="cancelled")
-                    .execution_options(synchronize_session=False)
-                )
                 job.cancelled, job.state, job.ended = True, "cancelled", now()
         self._shop.news.tell(id)
         return self.job(id)
@@ -164,6 +169,11 @@ class Jobs:
 
 def _over(item: ItemRow) -> bool:
     return item.state in ("done", "failed", "cancelled")
+
+
+def _put(sent: Sent, put: Put) -> str:
+    with sent.open() as file:
+        return put(file)
 
 
 def _with_key(session: Session, key: str) -> str | None:

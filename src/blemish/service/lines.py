@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,14 +12,15 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from blemish.errors import BlemishError, ConflictError, OptionError
+from blemish.errors import ConflictError, NotFoundError, OptionError, StoreBusyError
 from blemish.images import decode_image
 from blemish.runs import reading
 from blemish.service import fitting, records
 from blemish.service.plans import Plan, added, free, refuse_taken, why_of
-from blemish.service.shop import LINES, Shop
+from blemish.service.shop import FITTED, LINES, Shop
 from blemish.service.store import tables as t
-from blemish.service.types import Line, NewLine, Reference, Upload, Version
+from blemish.service.store.files import Put
+from blemish.service.types import Line, NewLine, Reference, Sent, Version
 from blemish.types import Example
 
 _log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class Lines:
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
         self._fitter = ThreadPoolExecutor(1, "fit")
+        self._closing = threading.Event()
 
     def resume(self) -> None:
         """Fit what was being fitted when the station stopped."""
@@ -42,6 +46,7 @@ class Lines:
 
     def close(self) -> None:
         """Let the version that is being fitted come to its end; the rest waits for a start."""
+        self._closing.set()
         self._fitter.shutdown(wait=True, cancel_futures=True)
 
     def all(self) -> tuple[Line, ...]:
@@ -72,46 +77,31 @@ class Lines:
         """Make a line and begin to fit it."""
         with self._shop.database.reading() as session:
             refuse_taken(session, new.name)
-        plan = Plan(
-            new.detector,
-            new.class_name,
-            dict(new.options),
-            new.standards,
-            new.language_model,
-            self.kept(new.references),
-            why="first version",
-        )
-        plan.check(self._shop.settings.language_models)
-        with self._shop.database.session() as session:
-            refuse_taken(session, new.name)
-            line = t.Line(name=new.name)
-            session.add(line)
-            session.flush()
-            version = added(session, line, 1, plan)
+        with self._shop.files.held() as put:
+            plan = Plan(
+                new.detector,
+                new.class_name,
+                dict(new.options),
+                new.standards,
+                new.language_model,
+                _kept(put, new.references),
+                why="first version",
+            )
+            plan.check(self._shop.settings)
+            with self._shop.database.session() as session:
+                refuse_taken(session, new.name)
+                line = t.Line(name=new.name)
+                session.add(line)
+                session.flush()
+                version = added(session, line, 1, plan)
         self._begin(version.id)
         return self.one(new.name)
 
-    def kept(
-        self, uploads: Sequence[Upload], known: Iterable[Reference] = ()
-    ) -> tuple[Reference, ...]:
-        """References in the store after those that are known; a picture that comes twice is one.
-
-        Raises:
-            ImageError: one is no picture that can be read.
-        """
-        found = {reference.sha256: reference for reference in known}
-        for upload in uploads:
-            decode_image(upload.data, upload.name)
-            sha256 = self._shop.files.put(upload.data)
-            taken = {reference.name for reference in found.values()}
-            found.setdefault(sha256, Reference(free(upload.name, taken), sha256))
-        return tuple(found.values())
-
     def fit(self, name: str, plan: Plan) -> Version:
         """Begin to fit a further version of a line."""
-        plan.check(self._shop.settings.language_models)
+        plan.check(self._shop.settings)
         with self._shop.database.session() as session:
-            line = records.line_named(session, name)
+            line = records.line_named(session, name, lock="change")
             newest = line.versions[-1]
             if newest.state == "fitting":
                 raise ConflictError(
@@ -125,7 +115,7 @@ class Lines:
     def changed(
         self,
         name: str,
-        references: Sequence[Upload],
+        references: Sequence[Sent],
         why: str,
         keep: bool,
         changes: Mapping[str, Any],
@@ -137,14 +127,15 @@ class Lines:
                 f"{', '.join(CHANGEABLE)}."
             )
         last = self.versions(name)[0]
-        known = self.kept(references, last.references if keep else ())
-        plan = replace(Plan.of(last), references=known, why=why or why_of(references, changes))
-        return self.fit(name, replace(plan, **changes))
+        with self._shop.files.held() as put:
+            known = _kept(put, references, last.references if keep else ())
+            plan = replace(Plan.of(last), references=known, why=why or why_of(references, changes))
+            return self.fit(name, replace(plan, **changes))
 
     def switch(self, name: str, number: int) -> Line:
         """Send new inspections through another version."""
         with self._shop.database.session() as session:
-            line = records.line_named(session, name)
+            line = records.line_named(session, name, lock="change")
             version = records.version_numbered(session, line, number)
             if version.state != "ready":
                 raise ConflictError(
@@ -163,22 +154,35 @@ class Lines:
 
     def _fit(self, id: str) -> None:
         """Fit a version and say so in the store, whatever happens."""
+        pause = 0.0
+        while not self._closing.wait(pause):
+            try:
+                self._fitted_or_failed(id)
+                break
+            except StoreBusyError:
+                pause = min(30.0, 2 * pause + 0.25)
+                _log.warning("A version waits for %.1f s: the store is away", pause)
+            except Exception as error:  # it is fitted at the next start
+                _log.error("A version waits for the next start: %s", type(error).__name__)
+                break
+        self._shop.news.tell(LINES)
+
+    def _fitted_or_failed(self, id: str) -> None:
         try:
             self._fitted(id)
+        except StoreBusyError:
+            raise
         except Exception as error:
             said = reading.failure("The version", error)
             _log.warning("A version could not be fitted: %s", said.error)
-            try:
+            with contextlib.suppress(NotFoundError):  # the line was deleted meanwhile
                 self._failed(id, {"error": said.error, "message": said.message})
-            except BlemishError as again:  # it is fitted at the next start
-                _log.warning("The store refused: %s", type(again).__name__)
-        self._shop.news.tell(LINES)
 
     def _fitted(self, id: str) -> None:
         row, version = self._shop.version(id)
         if row.state != "fitting":
             return
-        folder = f"detectors/{row.line_id}/{row.number}"
+        folder = f"{FITTED}/{row.line_id}/{row.number}"
         where = {"device": self._shop.settings.device, "dtype": self._shop.settings.dtype}
         normals = self._shop.normals(version.references, version.class_name)
         detector = fitting.fitted(version, normals, self.cases(version), where)
@@ -186,16 +190,17 @@ class Lines:
         self._shop.detectors.put(self._shop.settings.folder / folder, detector)
         calibration = detector.calibration
         with self._shop.database.session() as session:
-            found = session.scalars(select(t.Version).where(t.Version.id == id)).one()
+            found = records.version_called(session, id)
+            line = records.line_named(session, found.line.name, lock="change")
             found.state = "ready"
             found.folder = folder
             found.fingerprint = detector.fingerprint
             found.calibration = calibration.to_json() if calibration else None
-            found.line.current = max(found.line.current, found.number)
+            line.current = max(line.current, found.number)
 
     def _failed(self, id: str, fault: dict[str, str]) -> None:
         with self._shop.database.session() as session:
-            found = session.scalars(select(t.Version).where(t.Version.id == id)).one()
+            found = records.version_called(session, id)
             found.state, found.fault = "failed", fault
             of_line = select(t.Inspection.id).where(t.Inspection.line_id == found.line_id)
             session.execute(
@@ -222,3 +227,19 @@ class Lines:
             )
             for row in found
         ]
+
+
+def _kept(put: Put, sent: Sequence[Sent], known: Iterable[Reference] = ()) -> tuple[Reference, ...]:
+    """References in the store after those that are known; a picture that comes twice is one.
+
+    Raises:
+        ImageError: one is no picture that can be read.
+    """
+    found = {reference.sha256: reference for reference in known}
+    for one in sent:
+        data = one.data
+        decode_image(data, one.name)
+        sha256 = put(data)
+        taken = {reference.name for reference in found.values()}
+        found.setdefault(sha256, Reference(free(one.name, taken), sha256))
+    return tuple(found.values())

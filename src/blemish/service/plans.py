@@ -9,10 +9,12 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from blemish import registry
 from blemish.errors import ConflictError, InputError
 from blemish.service import fitting
+from blemish.service.settings import ServiceSettings
 from blemish.service.store import tables as t
-from blemish.service.types import Reference, Upload, Version
+from blemish.service.types import Reference, Sent, Version
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ class Plan:
             version.cases,
         )
 
-    def check(self, allowed: Sequence[str]) -> None:
+    def check(self, settings: ServiceSettings) -> None:
         """Raises OptionError or ReferencesError as `fitting.check`."""
         count = len(self.references)
-        fitting.check(self.detector, self.options, self.language_model, count, allowed)
+        fitting.check(self.detector, self.options, self.language_model, count, settings)
 
 
 def added(session: Session, line: t.Line, number: int, plan: Plan) -> t.Version:
@@ -57,7 +59,7 @@ def added(session: Session, line: t.Line, number: int, plan: Plan) -> t.Version:
     row = t.Version(
         line_id=line.id,
         number=number,
-        detector=plan.detector,
+        detector=registry.detector(plan.detector).name,  # "patch_memory" is understood, too
         class_name=plan.class_name,
         options=dict(plan.options),
         standards=plan.standards,
@@ -95,7 +97,7 @@ def free(name: str, taken: set[str]) -> str:
     return free
 
 
-def why_of(references: Sequence[Upload], changes: Mapping[str, Any]) -> str:
+def why_of(references: Sequence[Sent], changes: Mapping[str, Any]) -> str:
     """Why a version was made, where nobody said."""
     came = f"{len(references)} reference{'s' * (len(references) != 1)} came" if references else ""
     changed = f"changed: {', '.join(changes)}" if changes else ""

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+import blemish.errors
 from blemish.errors import (
     AccessError,
     BlemishError,
@@ -35,6 +36,7 @@ from blemish.errors import (
     UndefinedMetricError,
     WeightsError,
 )
+from blemish.service.types import Fault
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: Mapping[type[BlemishError], int] = {
@@ -130,6 +132,13 @@ def of(error: Exception, path: str = "") -> JSONResponse:
             return response(error.status_code, detail, headers=error.headers, path=path)
     _log.error("A request failed in a way nobody foresaw.", exc_info=error)
     return response(500, "Sorry, this is a mistake in blemish; its log has the details.", path=path)
+
+
+def again(fault: Fault) -> BlemishError:
+    """The error that a file of a job met, to be raised where somebody waits for it."""
+    kind: Any = getattr(blemish.errors, fault.error, BlemishError)
+    found = kind(fault.message)
+    return found if isinstance(found, BlemishError) else BlemishError(fault.message)
 
 
 def install(app: FastAPI) -> None:

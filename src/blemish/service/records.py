@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, TypeVar, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from blemish.errors import NotFoundError
 from blemish.service import types as out
 from blemish.service.store import tables as t
 
+_Row = TypeVar("_Row", t.Line, t.Job, t.Inspection)
+Lock = Literal["", "keep", "change"]
 
-def line_named(session: Session, name: str) -> t.Line:
-    """A line. Raises NotFoundError."""
-    found = session.scalar(select(t.Line).where(t.Line.name == name))
+
+def line_named(session: Session, name: str, lock: Lock = "") -> t.Line:
+    """A line. Raises NotFoundError.
+
+    Args:
+        session: of the store.
+        name: of the line.
+        lock: nobody else changes ("change") or deletes ("keep") it before the session's end. In
+            PostgreSQL; in SQLite whoever may write is alone.
+    """
+    found = session.scalar(_locked(select(t.Line).where(t.Line.name == name), lock))
     if found is None:
-        raise NotFoundError(f"There is no line called {name[:100]!r}..")
+        raise NotFoundError(f"There is no line called {name[:100]!r}.")
     return found
 
 
@@ -31,20 +41,33 @@ def version_numbered(session: Session, line: t.Line, number: int) -> t.Version:
     return found
 
 
-def job_called(session: Session, id: str) -> t.Job:
-    """A job. Raises NotFoundError."""
-    found = session.scalar(select(t.Job).where(t.Job.id == id))
+def version_called(session: Session, id: str) -> t.Version:
+    """A version by its row's id. Raises NotFoundError."""
+    found = session.scalar(select(t.Version).where(t.Version.id == id))
+    if found is None:
+        raise NotFoundError("The line was deleted.")
+    return found
+
+
+def job_called(session: Session, id: str, lock: Lock = "") -> t.Job:
+    """A job, as `line_named`. Raises NotFoundError."""
+    found = session.scalar(_locked(select(t.Job).where(t.Job.id == id), lock))
     if found is None:
         raise NotFoundError(f"There is no job {id[:64]!r}.")
     return found
 
 
-def inspection_called(session: Session, id: str) -> t.Inspection:
-    """An inspection. Raises NotFoundError."""
-    found = session.scalar(select(t.Inspection).where(t.Inspection.id == id))
+def inspection_called(session: Session, id: str, lock: Lock = "") -> t.Inspection:
+    """An inspection, as `line_named`. Raises NotFoundError."""
+    found = session.scalar(_locked(select(t.Inspection).where(t.Inspection.id == id), lock))
     if found is None:
         raise NotFoundError(f"There is no inspection {id[:64]!r}.")
     return found
+
+
+def _locked(wanted: Select[_Row], lock: Lock) -> Select[_Row]:
+    keep = lock == "keep"
+    return wanted.with_for_update(read=keep, key_share=keep) if lock else wanted
 
 
 def fault(values: Mapping[str, Any] | None) -> out.Fault | None:

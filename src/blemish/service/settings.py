@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -61,10 +62,16 @@ class ServiceSettings(BaseSettings):
             at a time.
         batch: pictures that a detector is given at once.
         device, dtype: of detectors, as `blemish.load` takes them.
-        language_models: what lines and questions may name, such as "openai:gpt-5"; anything where
-            empty.
+        language_models: what lines and questions may name, such as "openai:gpt-5"; where empty,
+            anything without a token, and none with one.
+        sources: folders, files and names on the hub that the options of lines may name, such as
+            "clip:/srv/clip"; where empty, any without a token, and none with one.
         talk_seconds: within which a language model must say its next piece.
         history: inspections that comparisons and previews look at, the newest.
+        keep_days: after which files and what was found on them are deleted; 0 for never.
+        public_url: the address that people type, where a proxy stands in front of the station, such
+            as "https://inspection.example"; its name is allowed, and its scheme decides whether
+            browsers show their pass without encryption.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
@@ -88,14 +95,17 @@ class ServiceSettings(BaseSettings):
     dtype: str = "auto"
     language_models: Annotated[tuple[str, ...], NoDecode] = ()
     talk_seconds: float = Field(default=60, gt=0)
+    sources: Annotated[tuple[str, ...], NoDecode] = ()
     history: int = Field(default=500, ge=1)
+    keep_days: float = Field(default=0, ge=0, le=36500)
+    public_url: str = ""
 
     @field_validator("folder")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return Path(os.path.abspath(os.path.expanduser(path)))
 
-    @field_validator("allowed_hosts", "language_models", mode="before")
+    @field_validator("allowed_hosts", "language_models", "sources", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """From the environment the names come with commas between them."""
@@ -107,6 +117,21 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _lower(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.lower() for name in names)
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, given: str) -> str:
+        given = given.rstrip("/")
+        parts = urlsplit(given)
+        plain = parts.hostname and "@" not in parts.netloc and (parts.port or 1)
+        if given and not (plain and given in (f"{s}://{parts.netloc}" for s in ("http", "https"))):
+            raise ValueError("expected an address without a path, such as https://station.example")
+        return given
+
+    @property
+    def public(self) -> SplitResult:
+        """The parts of `public_url`."""
+        return urlsplit(self.public_url)
 
     @classmethod
     def of(cls, **given: Any) -> ServiceSettings:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from sqlalchemy import select
+from pathlib import Path
 
 from blemish.calibration import Calibration
 from blemish.images import decode_image
 from blemish.service import heat, records
 from blemish.service.fitting import Detectors
 from blemish.service.settings import ServiceSettings
+from blemish.service.small import SIDE, Small
 from blemish.service.store import tables as t
 from blemish.service.store.database import Database, sqlite_url
 from blemish.service.store.files import Files
 from blemish.service.types import InspectionRow, Reference, Version
 from blemish.types import AnomalyMap, Detector, Image, Sample
 
-LOCAL = "station.sqlite3"
+LOCAL, FITTED = "station.sqlite3", "detectors"
 
-
-WORK, LINES = "work", "lines"
-"""Topics of news beside the ids of jobs: something waits to be inspected; a version has changed."""
+WORK, LINES, SWEEP = "work", "lines", "sweep"
+"""Topics of news beside the ids of jobs: something waits to be inspected; a version has changed;
+files are to be swept up."""
 
 
 class News:
@@ -60,6 +60,7 @@ class Shop:
         settings: of the station.
         database: migrated.
         files: pictures and maps.
+        small: pictures of pictures.
         detectors: fitted ones.
         news: told after whatever changes a job or a version.
     """
@@ -67,6 +68,7 @@ class Shop:
     settings: ServiceSettings
     database: Database
     files: Files
+    small: Small
     detectors: Detectors
     news: News = field(default_factory=News)
 
@@ -81,12 +83,18 @@ class Shop:
         database = Database(settings.database or sqlite_url(settings.folder / LOCAL))
         database.migrate()
         where = {"device": settings.device, "dtype": settings.dtype}
-        return cls(settings, database, files, Detectors(where))
+        small = Small(settings.folder / "small")
+        return cls(settings, database, files, small, Detectors(where))
+
+    @property
+    def fitted(self) -> Path:
+        """Where fitted detectors lie, in a folder for each line by its id."""
+        return self.settings.folder / FITTED
 
     def version(self, id: str) -> tuple[t.Version, Version]:
-        """A version by its row's id, as row and as dataclass."""
+        """A version by its row's id, as row and as dataclass. Raises NotFoundError."""
         with self.database.reading() as session:
-            row = session.scalars(select(t.Version).where(t.Version.id == id)).one()
+            row = records.version_called(session, id)
             return row, records.version(row, row.line)
 
     def row_of(self, version: Version) -> t.Version:
@@ -110,6 +118,15 @@ class Shop:
     def image(self, sha256: str, name: str) -> Image:
         """A picture of the store, (H, W, 3) uint8 RGB."""
         return decode_image(self.files.read(sha256), name)
+
+    def jpeg(self, sha256: str, name: str, side: int) -> bytes:
+        """A picture of the store as JPEG, its longest side at most `side`; 0 for its own."""
+        if not 0 < side <= SIDE:
+            return heat.jpeg(self.image(sha256, name), side)
+        if (kept := self.small.get(sha256, side)) is None:
+            self.small.make(sha256, image := self.image(sha256, name))
+            return heat.jpeg(image, side)
+        return kept
 
     def sample(self, row: InspectionRow, version: Version) -> Sample:
         """An inspected part as its detector saw it, or as another version's sees it."""

@@ -16,6 +16,7 @@ from blemish.errors import StoreBusyError
 from blemish.runs import folder
 from blemish.service import demo, status
 from blemish.service.compare import Comparing, refuse_unready
+from blemish.service.erasing import Erasing
 from blemish.service.feedback import Listening
 from blemish.service.history import History
 from blemish.service.jobs import Jobs
@@ -38,6 +39,7 @@ from blemish.service.types import (
     Page,
     Progress,
     Says,
+    Sent,
     Status,
     Upload,
     Version,
@@ -70,6 +72,7 @@ class Station:
         self._comparing = Comparing(self._shop, self._history)
         self._listening = Listening(self._shop, self._lines, self._comparing)
         self._talk = Talk(self._shop)
+        self._erasing = Erasing(self._shop)
         self._started = False
 
     def start(self) -> None:
@@ -79,10 +82,12 @@ class Station:
             self._shop.files.tidy()
             self._lines.resume()
             self._workers.start()
+            self._erasing.start()
 
     def close(self) -> None:
         """Finish the batches that are under way, and stop; what waits is taken up at a start."""
         self._workers.close()
+        self._erasing.close()
         self._lines.close()
         self._shop.database.close()
         self._held.close()
@@ -122,7 +127,7 @@ class Station:
     def fit(
         self,
         line: str,
-        references: Sequence[Upload] = (),
+        references: Sequence[Sent] = (),
         why: str = "",
         *,
         keep: bool = True,
@@ -156,6 +161,14 @@ class Station:
         """Send new inspections through another version. Raises ConflictError if it is not ready."""
         return self._lines.switch(line, number)
 
+    def delete_line(self, name: str) -> None:
+        """Delete a line for good: versions, references, jobs, inspections and what was said.
+
+        Raises:
+            NotFoundError: there is no such line.
+        """
+        self._erasing.line(name)
+
     def compare(self, line: str, before: int, after: int) -> Comparison:
         """Two versions on the kept history, the newest `settings.history` inspections."""
         versions = [self._lines.version(line, number) for number in (before, after)]
@@ -165,7 +178,7 @@ class Station:
 
     # Inspections
 
-    def submit(self, line: str, files: Sequence[Upload], key: str = "") -> Job:
+    def submit(self, line: str, files: Sequence[Sent], key: str = "") -> Job:
         """Accept files; when this returns they are on the disk and will be inspected, once.
 
         Args:
@@ -211,6 +224,17 @@ class Station:
     def find(self, wanted: Filter, after: int | None = None, limit: int = 50) -> Page:
         """Inspections, the newest first; `after` is `Page.next` of the page before."""
         return self._history.find(wanted, after, limit)
+
+    def delete_inspection(self, id: str) -> None:
+        """Delete an inspection for good, with what was said of it and asked about it.
+
+        Its file goes within a minute, unless another inspection is of the same one, or a version
+        of the line knows it as a good part. A labelled case is one no more.
+
+        Raises:
+            NotFoundError: there is no such inspection.
+        """
+        self._erasing.inspection(id)
 
     # Pictures
 
@@ -305,6 +329,18 @@ class Station:
             ChatError: no answer came, or none within `settings.talk_seconds` of the last piece.
         """
         return self._talk.ask(inspection, question, llm)
+
+    def reply(
+        self, inspection: str, said: Sequence[tuple[str, str]], question: str
+    ) -> Iterator[str]:
+        """As `ask`, of a dialogue that somebody else keeps: no message is read or kept here.
+
+        Args:
+            inspection: its id.
+            said: questions and answers before, the oldest first.
+            question: in words.
+        """
+        return self._talk.reply(inspection, said, question)
 
     def messages(self, inspection: str) -> tuple[MessageRow, ...]:
         """The dialogue about an inspection, the oldest first."""

@@ -51,21 +51,26 @@ class Done:
 
 
 def store(database: Database, version_id: str, done: Sequence[Done]) -> None:
-    """All of a batch in one transaction."""
+    """All of a batch in one transaction; what was cancelled or deleted meanwhile is left out."""
     with database.session() as session:
-        version = session.scalars(select(t.Version).where(t.Version.id == version_id)).one()
         ids = [one.item.id for one in done]
         queued = {
             item.id: item
             for item in session.scalars(
-                select(t.Item).where(t.Item.id.in_(ids), t.Item.state == "queued").with_for_update()
+                select(t.Item)
+                .where(t.Item.id.in_(ids), t.Item.state == "queued")
+                .order_by(t.Item.seq)
+                .with_for_update()
             )
         }
+        if not queued:
+            return
+        version = records.version_called(session, version_id)
         for one in done:
-            if (item := queued.get(one.item.id)) is not None:  # else it was cancelled
+            if (item := queued.get(one.item.id)) is not None:
                 _put(session, item, one, version)
         session.flush()
-        for job_id in dict.fromkeys(item.job_id for item in queued.values()):
+        for job_id in sorted({item.job_id for item in queued.values()}):
             _advance(session, job_id)
 
 
@@ -104,8 +109,8 @@ def _put(session: Session, item: t.Item, done: Done, version: t.Version) -> None
 
 
 def _advance(session: Session, job_id: str) -> None:
-    """Bring a job's state up to date with its items."""
-    job = records.job_called(session, job_id)
+    """Bring a job's state up to date with its items, of which others may store some as well."""
+    job = records.job_called(session, job_id, lock="change")
     job.started = job.started or now()
     counted = session.execute(
         select(t.Item.state, func.count()).where(t.Item.job_id == job_id).group_by(t.Item.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -10,9 +11,9 @@ from sqlalchemy import func, select
 
 from blemish import build, registry
 from blemish.conversation import Conversation, Speaker
-from blemish.errors import BlemishError, InputError, OptionError
+from blemish.errors import BlemishError, InputError, NotFoundError, OptionError
 from blemish.runs import rows as run_rows
-from blemish.service import fitting, heat, patience, records
+from blemish.service import heat, patience, permits, records
 from blemish.service.shop import Shop
 from blemish.service.store import tables as t
 from blemish.service.types import MessageRow, Version
@@ -37,6 +38,17 @@ class Talk:
 
     def ask(self, id: str, question: str, llm: str = "") -> Iterator[str]:
         """An answer piece by piece; what is wrong with the question is said at once."""
+        version, name = self._asked(id, question, llm)
+        self._note(id, "user", question)
+        return self._kept(id, self._answer(id, None, question, version, llm), name)
+
+    def reply(self, id: str, said: Sequence[tuple[str, str]], question: str) -> Iterator[str]:
+        """See `Station.reply`."""
+        version, _ = self._asked(id, question, "")
+        return self._answer(id, said, question, version, "")
+
+    def _asked(self, id: str, question: str, llm: str) -> tuple[Version, str]:
+        """The version of an inspection, and the name of who answers."""
         if not question.strip() or len(question) > LONGEST_QUESTION:
             raise InputError(
                 f"The question has {len(question.strip())} characters; expected 1 to "
@@ -45,13 +57,11 @@ class Talk:
         with self._shop.database.reading() as session:
             row = records.inspection_called(session, id)
             version = records.version(row.version, row.line)
-        name = self._speaker_name(version, llm)
-        self._note(id, "user", question)
-        return self._answer(id, question, version, llm, name)
+        return version, self._speaker_name(version, llm)
 
     def _speaker_name(self, version: Version, llm: str) -> str:
         if chosen := llm or version.language_model:
-            fitting.check_language_model(chosen, self._shop.settings.language_models)
+            permits.check_language_model(chosen, self._shop.settings)
             return chosen
         if not registry.detector(version.detector).embeds:
             raise OptionError(
@@ -62,20 +72,31 @@ class Talk:
         return version.detector
 
     def _answer(
-        self, id: str, question: str, version: Version, llm: str, name: str
+        self,
+        id: str,
+        said: Sequence[tuple[str, str]] | None,
+        question: str,
+        version: Version,
+        llm: str,
     ) -> Iterator[str]:
+        """The answer; what was said before is that of the kept messages where None."""
+
+        def start() -> Iterator[str]:
+            talk = self._conversation(id, version, said).ask(question)
+            return self._speaker(version, llm).reply(talk)
+
+        name = self._speaker_name(version, llm)
+        return patience.timed(start, self._shop.settings.talk_seconds, name)
+
+    def _kept(self, id: str, pieces: Iterator[str], name: str) -> Iterator[str]:
+        """The pieces of an answer, which is a message at the end, however it ends."""
         said: list[str] = []
         fault: dict[str, str] | None = {
             "error": "Stopped",
             "message": "Whoever asked went away before the answer was complete.",
         }
-
-        def start() -> Iterator[str]:
-            talk = self._conversation(id, version).ask(question)
-            return self._speaker(version, llm).reply(talk)
-
         try:
-            for piece in patience.timed(start, self._shop.settings.talk_seconds, name):
+            for piece in pieces:
                 said.append(piece)
                 yield piece
             fault = None
@@ -86,7 +107,9 @@ class Talk:
             fault = {"error": type(error).__name__, "message": "An error that was not foreseen."}
             raise
         finally:
-            self._note(id, "assistant", "".join(said), name, fault)
+            getattr(pieces, "close", lambda: None)()
+            with contextlib.suppress(NotFoundError):  # it was deleted meanwhile
+                self._note(id, "assistant", "".join(said), name, fault)
 
     def _speaker(self, version: Version, llm: str) -> Speaker:
         if chosen := llm or version.language_model:
@@ -97,12 +120,15 @@ class Talk:
             raise OptionError(f"{version.detector} was fitted without its language model.")
         return own
 
-    def _conversation(self, id: str, version: Version) -> Conversation:
+    def _conversation(
+        self, id: str, version: Version, said: Sequence[tuple[str, str]] | None
+    ) -> Conversation:
         """What was said and answered before, with the part as its detector saw it."""
         with self._shop.database.reading() as session:
             kept = records.inspection_called(session, id)
             row, shas = records.inspection(kept), list(kept.maps)
             messages = [records.message(message) for message in kept.messages]
+        said = _answered(messages) if said is None else said
         sample = self._shop.sample(row, version)
         maps = tuple(
             heat.spread(heat.unpacked(self._shop.files.read(sha)), size)
@@ -121,7 +147,10 @@ class Talk:
             evidence=row.evidence,
         )
         good = self._shop.normals(version.references[:GOOD], version.class_name)
-        return _replayed(Conversation(references=tuple(good)).show(sample, found), messages)
+        talk = Conversation(references=tuple(good)).show(sample, found)
+        for question, answer in said:
+            talk = talk.ask(question).answered(answer)
+        return talk
 
     def _note(
         self,
@@ -132,7 +161,7 @@ class Talk:
         fault: dict[str, str] | None = None,
     ) -> None:
         with self._shop.database.session() as session:
-            records.inspection_called(session, id)
+            records.inspection_called(session, id, lock="change")
             last = session.scalar(
                 select(func.max(t.Message.number)).where(t.Message.inspection_id == id)
             )
@@ -148,10 +177,12 @@ class Talk:
             )
 
 
-def _replayed(talk: Conversation, messages: Sequence[MessageRow]) -> Conversation:
+def _answered(messages: Sequence[MessageRow]) -> list[tuple[str, str]]:
     """The answered questions, in order; one that waits or failed is left out."""
-    for asked, answered in pairwise(messages):
-        whole = answered.role == "assistant" and answered.fault is None and answered.text.strip()
-        if asked.role == "user" and whole:
-            talk = talk.ask(asked.text).answered(answered.text)
-    return talk
+    return [
+        (asked.text, answered.text)
+        for asked, answered in pairwise(messages)
+        if (asked.role, answered.role) == ("user", "assistant")
+        and answered.fault is None
+        and answered.text.strip()
+    ]

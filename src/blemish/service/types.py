@@ -7,10 +7,12 @@ time, because clocks are set back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from blemish.errors import InputError
 from blemish.types import DecidedBy, Reason, Verdict
@@ -37,6 +39,33 @@ class Upload:
 
     name: str
     data: bytes = field(repr=False)
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        """Its bytes, to be read."""
+        return io.BytesIO(self.data)
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """As `Upload`, of a file that lies on the disk still and need not fit into the memory.
+
+    Attributes:
+        name: what the sender calls it; never used as a path.
+        open: gives its bytes from the first one on; at each call anew.
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[IO[bytes]]] = field(repr=False)
+
+    @property
+    def data(self) -> bytes:
+        """All of its bytes."""
+        with self.open() as file:
+            return file.read()
+
+
+Sent = Upload | Incoming
+"""A file that somebody sends, in the memory or not."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +112,17 @@ class NewLine:
     detector: str = "patch-memory"
     options: Mapping[str, Any] = field(default_factory=dict)
     language_model: str = ""
-    references: tuple[Upload, ...] = ()
+    references: tuple[Sent, ...] = ()
 
     def __post_init__(self) -> None:
         plain = self.name == self.name.strip() and self.name.isprintable()
-        if not (0 < len(self.name) <= 100 and plain) or set("/\\?#%") & set(self.name):
+        # Browsers take "." and ".." in an address for folders.
+        sound = plain and self.name not in (".", "..") and not set("/\\?#%") & set(self.name)
+        if not (0 < len(self.name) <= 100 and sound):
             raise InputError(
                 f"The line is called {self.name[:120]!r}; expected 1 to 100 printable characters "
-                "without / \\ ? # % and without blanks at the ends, such as 'bottle caps 3'."
+                "without / \\ ? # % and without blanks at the ends, such as 'bottle caps 3', and "
+                "neither . nor .. alone."
             )
         if not self.class_name.strip() or len(self.class_name) > 200:
             raise InputError("The part has no name, or a longer one than 200 characters.")

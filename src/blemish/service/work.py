@@ -16,13 +16,14 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from blemish.errors import BlemishError, OutputError, StoreBusyError
+from blemish.errors import BlemishError, NotFoundError, OutputError, StoreBusyError
 from blemish.images import decode_image
 from blemish.runs import judging, reading, rows
 from blemish.runs.sources import Item
 from blemish.service import fitting, heat, storing
 from blemish.service.shop import WORK, Shop
 from blemish.service.store import tables as t
+from blemish.service.store.files import Put
 from blemish.service.storing import Done, Read, Taken, failed
 from blemish.service.types import Version
 from blemish.types import Detector, Failure, Inspection, Sample
@@ -100,14 +101,10 @@ class Workers:
         jobs = {item.job for item in taken}
         try:
             self._shop.news.tell(*jobs)
-            done = self._judged(version_id, taken)
-            try:
-                storing.store(self._shop.database, version_id, done)
-            except _LATER:
-                raise
-            except Exception:  # one result that cannot be kept takes no other with it
-                _log.warning("A batch could not be kept as a whole", exc_info=True)
-                self._one_by_one(version_id, done)
+            with self._shop.files.held() as put:
+                self._store(version_id, self._judged(version_id, taken, put))
+        except NotFoundError:
+            _log.info("A line was deleted while its parts were inspected")
         finally:
             with self._taking:
                 for item in taken:
@@ -141,7 +138,7 @@ class Workers:
             self._hands.update({item.id: item.job for item in taken})
             return version_id, taken
 
-    def _judged(self, version_id: str, taken: Sequence[Taken]) -> list[Done]:
+    def _judged(self, version_id: str, taken: Sequence[Taken], put: Put) -> list[Done]:
         row, version = self._shop.version(version_id)
         try:
             detector = self._shop.detector(row, version)
@@ -150,7 +147,7 @@ class Workers:
         except Exception as error:
             return [failed(item, error) for item in taken]
         groups = self._read(version, taken)
-        return [done for group in groups for done in self._batch(detector, group)]
+        return [done for group in groups for done in self._batch(detector, group, put)]
 
     def _read(self, version: Version, taken: Sequence[Taken]) -> Iterator[list[Read]]:
         """Pictures, or why they cannot be read, as many at a time as fit into the memory."""
@@ -170,7 +167,7 @@ class Workers:
         if group:
             yield group
 
-    def _batch(self, detector: Detector, group: Sequence[Read]) -> list[Done]:
+    def _batch(self, detector: Detector, group: Sequence[Read], put: Put) -> list[Done]:
         begun = time.perf_counter()
         samples = [sample for _, sample in group if isinstance(sample, Sample)]
         found: dict[str, Inspection | Failure] = {}
@@ -182,7 +179,7 @@ class Workers:
         except judging.HOPELESS as error:
             found = {sample.id: reading.failure(sample.id, error) for sample in samples}
         each = (time.perf_counter() - begun) / len(group)
-        return [self._done(item, read, found.get(item.id), each) for item, read in group]
+        return [self._done(item, read, found.get(item.id), each, put) for item, read in group]
 
     def _done(
         self,
@@ -190,6 +187,7 @@ class Workers:
         read: Sample | Exception,
         result: Inspection | Failure | None,
         seconds: float,
+        put: Put,
     ) -> Done:
         if isinstance(read, Exception):
             return failed(item, read)
@@ -199,14 +197,24 @@ class Workers:
         row = rows.inspection_row(
             Item(item.name, Path(item.name)), item.sha256, read.images, result, {}
         )
-        maps = tuple(self._shop.files.put(heat.packed(raw)) for raw in result.maps)
+        maps = tuple(put(heat.packed(raw)) for raw in result.maps)
+        self._shop.small.make(item.sha256, read.images[0])
         return Done(item, replace(result, maps=()), row, maps, seconds)
+
+    def _store(self, version_id: str, done: Sequence[Done]) -> None:
+        try:
+            storing.store(self._shop.database, version_id, done)
+        except (*_LATER, NotFoundError):
+            raise
+        except Exception:  # one result that cannot be kept takes no other with it
+            _log.warning("A batch could not be kept as a whole", exc_info=True)
+            self._one_by_one(version_id, done)
 
     def _one_by_one(self, version_id: str, done: Sequence[Done]) -> None:
         for one in done:
             try:
                 storing.store(self._shop.database, version_id, [one])
-            except _LATER:
+            except (*_LATER, NotFoundError):
                 raise
             except Exception as error:
                 storing.store(self._shop.database, version_id, [failed(one.item, error)])

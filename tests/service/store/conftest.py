@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL
 
 from blemish.service.store.database import Database, sqlite_url
 from blemish.service.store.tables import Inspection, Item, Job, Line, Version
 
-POSTGRES = "BLEMISH_TEST_POSTGRES"
 DIGEST = "0" * 64
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> URL:
-    """A PostgreSQL database in which schemas may be made."""
-    given = os.environ.get(POSTGRES, "")
-    if not given:
-        pytest.skip(
-            f"No PostgreSQL to test against. Start one (apt-get install postgresql) and name a "
-            f"database in which schemas may be made: {POSTGRES}=postgresql://user@host/name"
-        )
-    return make_url(given).set(drivername="postgresql+psycopg")
-
-
-@pytest.fixture
-def postgres_url(postgres_server: URL) -> Iterator[URL]:
-    """A schema of its own, which goes with the test."""
-    schema = f"test_{uuid.uuid4().hex}"
-    server = create_engine(postgres_server)
-    with server.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-    yield postgres_server.update_query_dict({"options": f"-csearch_path={schema}"})
-    with server.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
-    server.dispose()
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from sqlalchemy.exc import DBAPIError
 from blemish.errors import BlemishError, ConflictError, OutputError, SavedError, StoreBusyError
 from blemish.service.store.refusals import spoken
 
-errors = pytest.importorskip("psycopg.errors", reason="pip install 'blemish[postgres]'")
+errors = pytest.importorskip(
+    "psycopg.errors", reason="needs psycopg: pip install 'blemish[postgres]'"
+)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from sqlalchemy import URL, create_engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from blemish.errors import ConflictError, OptionError, OutputError, SavedError, StoreBusyError
+from blemish.service.store import database as module
 from blemish.service.store.database import Database, sqlite_url
 from blemish.service.store.tables import Job, Line, Version
 
@@ -191,7 +192,7 @@ def test_a_database_in_write_ahead_mode_is_brought_back_where_the_library_loses_
     newer = sqlite3.connect(sqlite_file)
     assert newer.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
     newer.close()
-    monkeypatch.setattr("blemish.service.store.database.SOUND_WAL", (999,))
+    monkeypatch.setattr(module, "SOUND_WAL", (999,))
     with locked(sqlite_url(sqlite_file)):
         hasty = opened(sqlite_url(sqlite_file), patience=0.1)
         with pytest.raises(StoreBusyError, match="database is locked"):
@@ -227,7 +228,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 def test_a_server_that_is_away_is_told_to_who_starts_and_not_to_who_asks(
     scheme: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pytest.importorskip("psycopg", reason="pip install 'blemish[postgres]'")
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'blemish[postgres]'")
     away = Database(f"{scheme}://user:canary@127.0.0.1:1/name", patience=0.5)
     with pytest.raises(StoreBusyError, match="Connection refused"):
         away.migrate()
@@ -254,6 +255,18 @@ def test_a_connection_that_postgresql_ends_is_replaced(postgres_url: URL, opened
     with pytest.raises(StoreBusyError):
         cut_off()
     assert lines(database) == 0
+
+
+def test_text_is_text_whatever_encoding_the_server_was_set_up_with(
+    postgres_url: URL, opened: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    database = opened(postgres_url)
+    database.migrate()
+    with database.session() as session:
+        session.add(Line(name="Größe"))
+    with database.reading() as session:
+        assert session.scalars(select(Line.name)).all() == ["Größe"]
 
 
 def test_one_state_is_seen_throughout(postgres_url: URL, opened: Opens) -> None:

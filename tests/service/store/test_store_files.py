@@ -3,7 +3,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 import time
+import tracemalloc
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -106,3 +109,73 @@ def test_tidying_takes_old_scratch_files_alone(files: Files) -> None:
         os.utime(path, (days_ago, days_ago))
     assert files.tidy() == 1
     assert sorted(everything(files)) == sorted([kept, new])
+
+
+def test_a_file_that_is_larger_than_the_memory_may_be_is_kept(files: Files, tmp_path: Path) -> None:
+    piece = os.urandom(2**20)
+    source = tmp_path / "large"
+    with source.open("wb") as file:
+        for _ in range(48):
+            file.write(piece)
+    tracemalloc.start()
+    with source.open("rb") as file:
+        name = files.put(file)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * 2**20
+    assert name == hashlib.sha256(piece * 48).hexdigest()
+    assert files.path(name).read_bytes() == source.read_bytes()
+
+
+def test_what_no_row_names_goes_and_what_one_names_stays(files: Files) -> None:
+    named, loose, other = (files.put(data) for data in (b"named", b"loose", b"other"))
+    assert files.drop([named, loose], lambda names: names & {named}) == {loose}
+    assert sorted(files.names()) == sorted([named, other])
+
+
+def test_what_is_held_or_put_meanwhile_stays(files: Files) -> None:
+    """Rows come after their files, so that no row names these yet."""
+    first, second = files.put(b"first"), files.put(b"second")
+    with files.held() as put:
+        assert put(b"first") == first
+        assert files.drop([first], lambda _: set()) == set()
+
+    def named(_: set[str]) -> set[str]:
+        files.put(b"second")  # somebody brings it again after the rows were read
+        return set()
+
+    assert files.drop([first, second], named) == {first}
+    assert files.read(second) == b"second"
+    assert files.drop([second], lambda _: set()) == {second}
+
+
+def test_many_who_put_and_drop_the_same_lose_nothing(files: Files) -> None:
+    """A name is a row as soon as it is put and until it is taken away; its file must be there."""
+    rows: Counter[str] = Counter()
+    changing = threading.Lock()
+
+    def work(_: int) -> None:
+        for _ in range(40):
+            with files.held() as put:
+                name = put(b"the same")
+                with changing:
+                    rows[name] += 1
+            assert files.read(name) == b"the same"
+            with changing:
+                rows[name] -= 1
+            files.drop([name], lambda names: {name for name in names if rows[name] > 0})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+
+
+def test_names_of_a_request_that_failed_are_loose(files: Files) -> None:
+    def fail() -> None:
+        with files.held() as put:
+            put(b"x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    [name] = files.loose.get_nowait()
+    assert files.read(name) == b"x"

@@ -88,3 +88,14 @@ def stream(example: str) -> dict[int | str, dict[str, Any]]:
     """Server-sent events, for a route's `responses`."""
     content = {"text/event-stream": {"schema": {"type": "string"}, "example": example}}
     return {200: {"description": "Server-sent events.", "content": content}}
+
+
+def file(media_type: str, example: str, about: str) -> dict[int | str, dict[str, Any]]:
+    """A file, for a route's `responses`; of one that is no text the example says what it is."""
+    schema = {"type": "string", "format": "binary"}
+    return {
+        200: {
+            "description": about,
+            "content": {media_type: {"schema": schema, "example": example}},
+        }
+    }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Path, Response
+
+from blemish.service.api import examples
 from blemish.service.api.shared import Here, Wanted
 from blemish.service.types import Export
 
@@ -13,14 +16,9 @@ router = APIRouter(prefix="/v1/exports", tags=["exports"])
 @router.get(
     "/{kind}",
     response_class=Response,
-    responses={
-        200: {
-            "description": "The file.",
-            "content": {"*/*": {"schema": {}}},
-        }
-    },
+    responses=examples.file("*/*", "inspection,line,version,job,name,...", "The file."),
 )
-def export(here: Here, kind: Export, wanted: Wanted) -> Response:
+def export(here: Here, kind: Annotated[Export, Path(examples=["csv"])], wanted: Wanted) -> Response:
     """JSON Lines, CSV, COCO, YOLO (a ZIP), Label Studio tasks, or a page that prints well."""
     made = here.export(wanted, kind)
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in made.name)

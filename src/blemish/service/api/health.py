@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from blemish.service.api import examples
 from blemish.service.api.shared import Here
 
 router = APIRouter(tags=["health"])
@@ -18,13 +19,16 @@ class Works(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/healthz")
+_OK = examples.response(200, Works())
+
+
+@router.get("/healthz", responses=_OK)
 async def healthz() -> Works:
     """The process answers."""
     return Works()
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=_OK)
 def readyz(here: Here) -> Works:
     """The database answers and the folder can be written; else a problem with status 503 or 507."""
     here.ready()
@@ -34,7 +38,7 @@ def readyz(here: Here) -> Works:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses=examples.file("text/plain", "blemish_lines 1.0\n", "Figures."),
 )
 def metrics(request: Request) -> Response:
     """Figures for Prometheus."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 
 from blemish.errors import NotFoundError
+from blemish.service import problems
 from blemish.service.api import examples
 from blemish.service.api.shared import Here, Id, Short, Side, View, Waiting, Wanted, uploads
 from blemish.service.types import ENDED, InspectionRow, Job, Page
@@ -15,8 +16,7 @@ router = APIRouter(prefix="/v1/inspections", tags=["inspections"])
 
 
 def _picture(media_type: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"schema": {"type": "string", "format": "binary"}}
-    return {200: {"description": "The picture.", "content": {media_type: schema}}}
+    return examples.file(media_type, "(the file's bytes)", "The picture.")
 
 
 @router.post(
@@ -43,13 +43,18 @@ async def submit(
         Short, Header(description="The same key again gives the same job.")
     ] = "",
 ) -> Job:
-    """Send pictures. When this answers, they are on the disk and will be inspected once."""
+    """Send pictures. When this answers, they are on the disk and will be inspected once.
+
+    Whoever waits for a job of which no file can be inspected gets the problem of the first one.
+    """
 
     def work() -> Job:
         job = here.submit(line, uploads(files, here.settings), idempotency_key)
         return here.wait(job.id, wait) if wait else job
 
     job = await waiting.call(work)
+    if wait and job.state == "failed" and job.items[0].fault:
+        raise problems.again(job.items[0].fault)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     response.status_code = 200 if job.state in ENDED else 202
     return job
@@ -72,6 +77,12 @@ def find(
 def inspection(here: Here, id: Id) -> InspectionRow:
     """One inspection."""
     return here.inspection(id)
+
+
+@router.delete("/{id}", status_code=204)
+def delete(here: Here, id: Id) -> None:
+    """Delete an inspection for good, with its picture and all that was said of it."""
+    here.delete_inspection(id)
 
 
 @router.get(

@@ -80,6 +80,12 @@ def line(here: Here, name: Name) -> Line:
     return here.line(name)
 
 
+@router.delete("/{name}", status_code=204)
+def delete_line(here: Here, name: Name) -> None:
+    """Delete a line for good, with its versions, jobs, inspections and their pictures."""
+    here.delete_line(name)
+
+
 @router.get("/{name}/versions", responses=examples.response(200, [examples.VERSION]))
 def versions(here: Here, name: Name) -> tuple[Version, ...]:
     """A line's versions, the newest first."""

@@ -2,8 +2,9 @@
 
 The last picture of a chat is inspected, once for all requests that begin alike, because clients
 send the whole chat anew with each question. The question is that of the last message; what was said
-before is what the station itself kept of the dialogue. Without a question, or where nobody can
-talk about a line's parts, the answer is what was found, in words.
+before is what the chat says from its picture on, for it belongs to whoever sends it: the station
+keeps nothing of it, and tells it nobody else. Instructions of the system have no effect. Without a
+question, or where nobody can talk about a line's parts, the answer is what was found, in words.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -31,9 +33,10 @@ from blemish.errors import (
     ServiceError,
 )
 from blemish.service import problems, streams
-from blemish.service.api.shared import Here, Short, Waiting
+from blemish.service.api import examples
+from blemish.service.api.shared import Here, Name, Short, Waiting
 from blemish.service.station import Station
-from blemish.service.types import ENDED, InspectionRow, Line, Upload
+from blemish.service.types import Fault, InspectionRow, Line, Upload
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=problems.documented(openai=True))
 PATIENCE = 120.0
@@ -126,22 +129,47 @@ class Completion(BaseModel):
     inspection: dict[str, Any]
 
 
-@router.get("/models")
+_MODEL = Model(id="caps", created=1774949400)
+_COMPLETION = Completion(
+    id="chatcmpl-1",
+    created=1774949400,
+    model="caps",
+    choices=[
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "There is a scratch at the top left."},
+            "finish_reason": "stop",
+            "logprobs": None,
+        }
+    ],
+    inspection={"id": "0f" * 16, "verdict": "anomalous", "score": 0.91},
+)
+
+
+@router.get("/models", responses=examples.response(200, Models(data=[_MODEL])))
 def models(here: Here) -> Models:
     """The lines that are ready, as models."""
     return Models(data=[_model(line) for line in here.lines() if line.current])
 
 
-@router.get("/models/{model}")
-def model(here: Here, model: str) -> Model:
+@router.get("/models/{model}", responses=examples.response(200, _MODEL))
+def model(here: Here, model: Name) -> Model:
     """One line as a model."""
     return _model(here.line(model))
+
+
+def _answers() -> dict[int | str, dict[str, Any]]:
+    """An answer as a whole, and as a stream."""
+    found = examples.response(200, _COMPLETION)
+    chunk = 'data: {"object": "chat.completion.chunk", "choices": [...]}\n\ndata: [DONE]\n\n'
+    found[200]["content"] |= examples.stream(chunk)[200]["content"]
+    return found
 
 
 @router.post(
     "/chat/completions",
     response_model=Completion,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=_answers(),
 )
 async def chat(here: Here, waiting: Waiting, chat: Chat) -> Any:
     """Inspect the picture of a chat and answer its last question."""
@@ -190,32 +218,50 @@ def _begin(here: Station, chat: Chat) -> tuple[InspectionRow, Iterator[str]]:
             "No picture came. Put one into a message: an image_url with a data address."
         )
     row = _inspected(here, line, chat.messages[: last + 1])
-    question = "\n".join(
-        part.text for part in chat.messages[-1].parts() if part.type == "text"
-    ).strip()
+    question = _text(chat.messages[-1])
     if question and chat.messages[-1].role == "user":
         try:
-            return row, here.ask(row.id, question)
+            return row, here.reply(row.id, _said(chat.messages[last:-1]), question)
         except OptionError:
             pass  # nobody can talk about this line's parts
     return row, iter([report(row)])
+
+
+def _text(message: Message) -> str:
+    return "\n".join(part.text for part in message.parts() if part.type == "text").strip()
+
+
+def _said(messages: list[Message]) -> list[tuple[str, str]]:
+    """Questions that were answered, with their answers, in order."""
+    pairs = pairwise((message.role, _text(message)) for message in messages)
+    return [
+        (asked, answered)
+        for (asks, asked), (answers, answered) in pairs
+        if (asks, answers) == ("user", "assistant") and asked and answered
+    ]
 
 
 def _inspected(here: Station, line: Line, messages: list[Message]) -> InspectionRow:
     addresses = [p.image_url.url for p in messages[-1].parts() if p.image_url]
     if not addresses:
         raise InputError("A part of the type image_url has no image_url.")
-    begun = [line.name, line.current, *(m.model_dump_json() for m in messages)]
+    picture = Upload("chat", _decoded(addresses[-1]))
+    begun = [line.id, line.current, *(m.model_dump_json() for m in messages)]
     key = "chat-" + hashlib.sha256(json.dumps(begun).encode()).hexdigest()
-    job = here.submit(line.name, [Upload("chat", _decoded(addresses[-1]))], key)
-    if job.state not in ENDED:
-        job = here.wait(job.id, PATIENCE)
-    item = here.job(job.id).items[0]
+    job = here.wait(here.submit(line.name, [picture], key).id, PATIENCE)
+    if job.state == "cancelled" or (job.items[0].fault and not _hopeless(job.items[0].fault)):
+        # What failed then need not fail now.
+        job = here.wait(here.submit(line.name, [picture]).id, PATIENCE)
+    item = job.items[0]
     if item.inspection:
         return here.inspection(item.inspection)
     if item.fault:
-        raise ImageError(item.fault.message)
+        raise problems.again(item.fault)
     raise ServiceError("The picture still waits to be inspected. Send the same chat again later.")
+
+
+def _hopeless(fault: Fault) -> bool:
+    return fault.error == ImageError.__name__
 
 
 def _decoded(address: str) -> bytes:

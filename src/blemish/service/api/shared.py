@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from functools import partial
+from typing import IO, Annotated, Literal
 
 from fastapi import Depends, Path, Query, Request, UploadFile
 from pydantic import Field
@@ -13,15 +15,20 @@ from blemish.service import zips
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
 from blemish.service.streams import Streams
-from blemish.service.types import Filter, Says, Upload
+from blemish.service.types import Filter, Incoming, Says, Sent
 from blemish.types import Verdict
 
 # PostgreSQL keeps no text with a zero in it.
 _PLAIN = r"^[^\x00]*$"
 Short = Annotated[str, Field(max_length=200, pattern=_PLAIN)]
 Long = Annotated[str, Field(max_length=8000, pattern=_PLAIN)]
-Name = Annotated[str, Path(description="The line's name.", max_length=100, pattern=_PLAIN)]
-Id = Annotated[str, Path(description="32 hexadecimal digits.", pattern=r"^[0-9a-f]{32}$")]
+Name = Annotated[
+    str, Path(description="The line's name.", max_length=100, pattern=_PLAIN, examples=["caps"])
+]
+Id = Annotated[
+    str,
+    Path(description="32 hexadecimal digits.", pattern=r"^[0-9a-f]{32}$", examples=["0f" * 16]),
+]
 Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 View = Annotated[int, Query(description="Which view, from 0.", ge=0, le=2**31 - 1)]
 Side = Annotated[int, Query(description="Longest side in pixels; 0: its own.", ge=0, le=8192)]
@@ -41,15 +48,23 @@ Here = Annotated[Station, Depends(_station)]
 Waiting = Annotated[Streams, Depends(_streams)]
 
 
-def uploads(files: Sequence[UploadFile], settings: ServiceSettings) -> tuple[Upload, ...]:
-    """The files of a form, with those of ZIP archives in their place.
+def uploads(files: Sequence[UploadFile], settings: ServiceSettings) -> tuple[Sent, ...]:
+    """The files of a form, with those of ZIP archives in their place, read when they are kept.
 
     Raises:
         InputError: an archive cannot be used.
     """
-    came = (Upload((file.filename or "").replace("\0", ""), file.file.read()) for file in files)
+    came = (
+        Incoming((one.filename or "").replace("\0", ""), partial(_rewound, one)) for one in files
+    )
     limits = zips.Limits(settings.max_zip_entries, 4 * settings.max_body, settings.zip_ratio)
     return zips.unpacked(came, limits)
+
+
+def _rewound(file: UploadFile) -> AbstractContextManager[IO[bytes]]:
+    """A file of a form from its first byte on; the framework closes it after the request."""
+    file.file.seek(0)
+    return nullcontext(file.file)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

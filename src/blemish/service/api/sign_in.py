@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from blemish.service import passes
 from blemish.service.api.shared import Here
+from blemish.service.settings import ServiceSettings
 
 ADDRESS = "/sign-in"
 router = APIRouter(include_in_schema=False)
@@ -68,7 +69,7 @@ async def sign_in(
         max_age=passes.LIFETIME,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=_encrypted(request, here.settings),
     )
     return answer
 
@@ -79,6 +80,13 @@ async def sign_out() -> Response:
     answer = RedirectResponse(ADDRESS, 303)
     answer.delete_cookie(passes.COOKIE)
     return answer
+
+
+def _encrypted(request: Request, settings: ServiceSettings) -> bool:
+    """Whether a browser reached the station so, if need be through a proxy in front of it."""
+    public = settings.public
+    proxied = public.scheme == "https" and request.url.hostname == public.hostname
+    return proxied or request.url.scheme == "https"
 
 
 def _own(then: str) -> str:

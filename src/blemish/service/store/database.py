@@ -168,8 +168,9 @@ def _engine(address: URL, patience: float) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    waits = {"connect_timeout": str(max(2, round(patience)))}
-    address = address.set(query={**waits, **address.query})
+    # A server that was set up without a locale would give bytes for text.
+    own = {"connect_timeout": str(max(2, round(patience))), "client_encoding": "utf8"}
+    address = address.set(query={**own, **address.query})
     try:
         engine = create_engine(address, pool_pre_ping=True, **settings)
     except ImportError as cause:

@@ -1,30 +1,48 @@
-"""Pictures, maps and overlays as files named by their content: written once, whole, for good."""
+"""Pictures, maps and overlays as files named by their content: written once, whole, for good.
+
+A file goes when no row names it any more. What is put for rows that are yet to come is held until
+they are there (`Files.held`), so that nobody finds it without a name in between.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import queue
 import re
+import shutil
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from blemish.errors import NotFoundError, OutputError, SavedError
-from blemish.files import install
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_SCRATCH = ".writing-*"
+_SCRATCH = ".writing-"
 _ABANDONED = 24 * 3600.0
+_PIECE = 2**20
+"""Bytes that are in the memory at a time."""
+Put = Callable[[bytes | IO[bytes]], str]
 
 
 class Files:
     """A folder of files by the SHA-256 of their content.
 
-    The same content is kept once. All methods may be called from any thread and process at once.
+    The same content is kept once. All methods may be called from any thread at once, and all but
+    `drop` from any process.
 
     Args:
         folder: of the files; it is made if need be.
+
+    Attributes:
+        folder: of the files.
+        loose: names of files that may have no row, for whoever calls `drop`.
 
     Raises:
         OutputError: it cannot be made.
@@ -32,27 +50,89 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.loose: queue.SimpleQueue[set[str]] = queue.SimpleQueue()
+        self._changing = threading.Lock()
+        self._held: Counter[str] = Counter()
+        self._dropping: set[str] = set()
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes | IO[bytes]) -> str:
         """Keep content, and return its name; when this returns it is on the disk.
+
+        Args:
+            data: the content, or where it is read from, to the end.
 
         Raises:
             OutputError: it cannot be written; nothing is kept then.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
-        path = self.path(sha256)
+        with self.held() as put:
+            return put(data)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Put]:
+        """Gives a `put` whose files are not dropped before the end, when rows name them."""
+        mine: list[str] = []
+        try:
+            yield lambda data: self._put(data, mine)
+        except BaseException:
+            self.loose.put(set(mine))  # their rows may never come
+            raise
+        finally:
+            with self._changing:
+                self._held.subtract(mine)
+                self._held += Counter()  # takes away those of which none is left
+
+    def _put(self, data: bytes | IO[bytes], mine: list[str]) -> str:
+        source = io.BytesIO(data) if isinstance(data, bytes) else data
         with _writing(self.folder):
+            sha256 = _sha256(source)
+            path = self.path(sha256)
+            with self._changing:
+                self._held[sha256] += 1
+                mine.append(sha256)
+                self._dropping.discard(sha256)
             # A file that was damaged is mended by the next one who brings its content.
-            if _content(path) != data:
+            if not _is_whole(path):
                 made = not path.parent.exists()
-                install(path, data)
+                path.parent.mkdir(exist_ok=True)
+                source.seek(0)
+                _install(path, source)
                 if made:
                     _sync(self.folder)
             # Else another thread may have renamed it a moment ago, and not come so far yet.
             _sync(path.parent)
         return sha256
+
+    def drop(self, names: Iterable[str], named: Callable[[set[str]], set[str]]) -> set[str]:
+        """Delete those files that no row names, and that nobody is putting; which ones.
+
+        Args:
+            names: of files that may go.
+            named: which of some names the rows name, asked when this has begun.
+        """
+        with self._changing:
+            going = {name for name in names if not self._held[name]}
+            self._dropping |= going
+        gone = set()
+        try:
+            kept = named(going)
+            for name in going - kept:
+                with self._changing:
+                    if name in self._dropping:  # else somebody has put it meanwhile
+                        with contextlib.suppress(OSError):
+                            self.path(name).unlink()
+                            gone.add(name)
+        finally:
+            with self._changing:
+                self._dropping -= going
+        return gone
+
+    def names(self) -> Iterator[str]:
+        """The names of all files."""
+        for path in self.folder.glob("??/*"):
+            if _SHA256.fullmatch(path.name):
+                yield path.name
 
     def path(self, sha256: str) -> Path:
         """Where content of this name lies, or would lie.
@@ -94,7 +174,7 @@ class Files:
     def tidy(self) -> int:
         """Delete what writers that were killed left half done a day ago or more; how many."""
         before, gone = time.time() - _ABANDONED, 0
-        for scratch in self.folder.glob(f"*/{_SCRATCH}"):
+        for scratch in self.folder.glob(f"*/{_SCRATCH}*"):
             with contextlib.suppress(OSError):
                 if scratch.stat().st_mtime < before:
                     scratch.unlink()
@@ -102,11 +182,35 @@ class Files:
         return gone
 
 
-def _content(path: Path) -> bytes | None:
+def _sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _install(path: Path, source: IO[bytes]) -> None:
+    """As `blemish.files.install`, of what need not fit into the memory."""
+    handle, scratch = tempfile.mkstemp(prefix=_SCRATCH, dir=path.parent)
     try:
-        return path.read_bytes()
+        with os.fdopen(handle, "wb") as file:
+            shutil.copyfileobj(source, file, _PIECE)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is there, with the content that its name says."""
+    try:
+        with path.open("rb") as file:
+            return _sha256(file) == path.name
     except OSError:
-        return None
+        return False
 
 
 def _sync(folder: Path) -> None:
