@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,51 +22,21 @@ TINY = replace(PUBLISHED, features=6, text=5, width=8, joint=7)
 State = dict[str, torch.Tensor]
 
 
-def published(width: int, joint: int, tokens: int, text: int, device: str = "cpu") -> State:
-    """AnomalyGPT's checkpoint as its code names it."""
-    convolutions = {0: (4, 1, 3), 3: (16, 4, 3), 6: (64, 16, 3), 9: (256, 64, 3)}
-    convolutions |= {12: (1024, 256, 3), 15: (width, 1024, 5)}
-    found: dict[str, tuple[int, ...]]
-    found = {"llama_proj.weight": (width, joint), "llama_proj.bias": (width,)}
-    for k in range(4):
-        found[f"image_decoder.fc.{k}.weight"] = (text, tokens)
-        found[f"image_decoder.fc.{k}.bias"] = (text,)
-    for k, (out, given, side) in convolutions.items():
-        found[f"prompt_learner.meta_net.{k}.weight"] = (out, given, side, side)
-        found[f"prompt_learner.meta_net.{k}.bias"] = (out,)
-    found["prompt_learner.base_prompts"] = (9, width)
-    return {name: torch.randn(shape, device=device) for name, shape in found.items()}
-
-
-def pandagpt(
-    width: int, joint: int, blocks: int, rank: int, device: str = "cpu", named: str = ".default"
-) -> State:
-    """PandaGPT's delta as its code names it."""
-    found = {
-        f"llama_model.base_model.model.model.layers.{block}.self_attn.{part}_proj"
-        f".lora_{half}{named}.weight": torch.randn(shape, device=device)
-        for block in range(blocks)
-        for part in "qkvo"
-        for half, shape in (("A", (rank, width)), ("B", (width, rank)))
-    }
-    found["llama_proj.weight"] = torch.randn(width, joint, device=device)
-    found["llama_proj.bias"] = torch.randn(width, device=device)
-    return found
-
-
-def saved(path: Path, content: Any) -> Path:
-    torch.save(content, path)
-    return path
+@pytest.fixture(scope="module")
+def files(module: Callable[[Path], ModuleType]) -> ModuleType:
+    """The module `tiny_pandagpt`: writes such files."""
+    return module(Path(__file__).parents[1] / "tiny_pandagpt.py")
 
 
 @pytest.fixture
-def both() -> tuple[State, State]:
+def both(files: ModuleType) -> tuple[State, State]:
     torch.manual_seed(0)
-    return published(8, 7, 6, 5), pandagpt(8, 7, 2, 3)
+    return files.published(8, 7, 6, 5), files.pandagpt(8, 7, 2, 3)
 
 
-def test_the_published_names_and_shapes_are_what_is_expected() -> None:
-    own, delta = published(4096, 1024, 1280, 1024, "meta"), pandagpt(4096, 1024, 32, 32, "meta")
+def test_the_published_names_and_shapes_are_what_is_expected(files: ModuleType) -> None:
+    own = files.published(4096, 1024, 1280, 1024, "meta")
+    delta = files.pandagpt(4096, 1024, 32, 32, "meta")
     assert shapes(PUBLISHED) == {name: tuple(t.shape) for name, t in own.items()}
     learnt, lora = sorted_out(own, delta)
     assert len(lora) == 32 * 4 * 2
@@ -76,10 +48,12 @@ def test_the_published_names_and_shapes_are_what_is_expected() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("named", [".default", ""])
-def test_both_files_become_an_adapter(tmp_path: Path, prefix: str, named: str) -> None:
-    own, delta = published(8, 7, 6, 5), pandagpt(8, 7, 2, 3, named=named)
-    first = saved(tmp_path / "own.pt", {prefix + k: t for k, t in own.items()})
-    second = saved(tmp_path / "delta.pt", {prefix + k: t for k, t in delta.items()})
+def test_both_files_become_an_adapter(
+    files: ModuleType, tmp_path: Path, prefix: str, named: str
+) -> None:
+    own, delta = files.published(8, 7, 6, 5), files.pandagpt(8, 7, 2, 3, named=named)
+    first = files.saved(tmp_path / "own.pt", {prefix + k: t for k, t in own.items()})
+    second = files.saved(tmp_path / "delta.pt", {prefix + k: t for k, t in delta.items()})
     (tmp_path / "out").mkdir()
     convert(first, second, tmp_path / "out", TINY, blocks=2)
     config, made = _adapter.read(tmp_path / "out")
@@ -115,7 +89,7 @@ def test_the_projection_is_pandagpts_where_anomalygpt_has_none(both: tuple[State
 
 
 def test_what_is_missing_unexpected_or_of_another_shape_is_named(
-    both: tuple[State, State],
+    files: ModuleType, both: tuple[State, State]
 ) -> None:
     own, delta = both
 
@@ -131,7 +105,7 @@ def test_what_is_missing_unexpected_or_of_another_shape_is_named(
     refused("AnomalyGPT's checkpoint lacks image_decoder.* more; has llama_model", delta, own)
     bare = {k: t for k, t in delta.items() if "lora" not in k}
     refused(r"PandaGPT's delta lacks .*layers\.0\.self_attn.* and 12 more", own, bare)
-    longer = pandagpt(8, 7, 3, 3)
+    longer = files.pandagpt(8, 7, 3, 3)
     refused(r"PandaGPT's delta has .*layers\.2.* which do not belong", own, longer)
     no_projection = {k: t for k, t in delta.items() if "lora" in k}
     refused("PandaGPT's delta lacks llama_proj", own, no_projection)
@@ -147,17 +121,19 @@ class Touch:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_file_of_more_than_tensors_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_more_than_tensors_is_refused(files: ModuleType, tmp_path: Path) -> None:
     def refused(words: str, path: Path) -> None:
         with pytest.raises(WeightsError, match=words):
             convert(path, path, tmp_path / "out", TINY)
         assert not (tmp_path / "out").exists()
 
-    hostile = saved(tmp_path / "hostile.pt", {"a": Touch(tmp_path / "ran")})
+    hostile = files.saved(tmp_path / "hostile.pt", {"a": Touch(tmp_path / "ran")})
     refused("cannot be read.* would run code is refused", hostile)
     assert not (tmp_path / "ran").exists()
-    refused("more than tensors by name", saved(tmp_path / "list.pt", [torch.zeros(1)]))
-    refused("more than tensors by name", saved(tmp_path / "deep.pt", {"a": {"b": torch.zeros(1)}}))
+    refused("more than tensors by name", files.saved(tmp_path / "list.pt", [torch.zeros(1)]))
+    refused(
+        "more than tensors by name", files.saved(tmp_path / "deep.pt", {"a": {"b": torch.zeros(1)}})
+    )
     refused("cannot be read: FileNotFoundError", tmp_path / "missing.pt")
     cut = tmp_path / "cut.pt"
     cut.write_bytes(hostile.read_bytes()[:100])
@@ -165,9 +141,9 @@ def test_a_file_of_more_than_tensors_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_where_it_cannot_be_written(
-    both: tuple[State, State], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: ModuleType, both: tuple[State, State], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, delta = (saved(tmp_path / f"{i}.pt", state) for i, state in enumerate(both))
+    own, delta = (files.saved(tmp_path / f"{i}.pt", state) for i, state in enumerate(both))
     before = sorted(tmp_path.iterdir())
     with pytest.raises(OutputError, match="not empty"):
         convert(own, delta, tmp_path, TINY, 2)

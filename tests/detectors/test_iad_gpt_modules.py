@@ -121,6 +121,18 @@ def test_texts_of_a_text_tower_choose_the_expert() -> None:
     torch.testing.assert_close(weights.flip(1), enhancer._weights(image, texts[0].flip(0)))
 
 
+def test_the_published_enhancer_can_begin_as_a_linear_layer() -> None:
+    """Whatever cells and texts are, since an expert's branches begin at zero."""
+    torch.manual_seed(0)
+    for picture in (6, 128):
+        enhancer = TextGuidedEnhancer((picture, 7, 4), 5, None, learned=False)
+        weight, bias = torch.randn(5, picture), torch.randn(5)
+        enhancer.begin(weight, bias)
+        pictures, cells, texts = torch.randn(3, picture), torch.randn(3, 9, 7), torch.randn(3, 2, 4)
+        expected = pictures.numpy() @ weight.numpy().T + bias.numpy()
+        np.testing.assert_allclose(enhancer(pictures, cells, texts).detach(), expected, atol=1e-4)
+
+
 def test_every_number_of_the_enhancer_learns_in_two_steps() -> None:
     """Branches that begin at zero must not stay there."""
     torch.manual_seed(0)
@@ -266,7 +278,7 @@ def test_the_published_sizes_go_with_an_encoder_that_has_a_text_tower() -> None:
     )
     made: Any = _adapter.modules(published)
     assert (made["decoder"].texts, made["image"].texts) == (None, None)
-    assert made["image"].picture.in_features == 6
+    assert {expert.out.in_features for expert in made["image"].experts} == {6}
     assert (made["prompt_learner"].side, len(made["prompt_learner"].base_prompts)) == (224, 9)
 
 

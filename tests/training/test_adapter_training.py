@@ -22,6 +22,7 @@ from blemish.llms.causal import Causal
 from blemish.prompts import anomalygpt as prompts
 from blemish.synthesis.procedural import write_set
 from blemish.training import adapter, card, plans, samples
+from blemish.training import start as starts
 from blemish.training.anomalygpt import Batch, Learner
 from blemish.training.batches import Course, PictureBatches
 from blemish.training.loop import train
@@ -31,6 +32,7 @@ from blemish.training.settings import TrainSettings
 from blemish.types import Features
 
 LAYERS = (1, 2)
+CONFIG = _adapter.AdapterConfig("anomalygpt", "cells", LAYERS, 13, 128, True, "tiny", 32, 0.3)
 WANTED = Wanted()
 
 
@@ -59,12 +61,16 @@ def reader(model: Path) -> Causal:
 
 @pytest.fixture
 def batches(made: Path, stand_ins: ModuleType) -> PictureBatches:
-    return PictureBatches(Pictures(made), stand_ins.Cells(), LAYERS, size=8)
+    return PictureBatches(Pictures(made), stand_ins.Cells(), CONFIG, size=8)
 
 
 @pytest.fixture
 def learner(made: Path, stand_ins: ModuleType, reader: Causal) -> Learner:
     return adapter.learner(Pictures(made), stand_ins.Cells(), reader, None, 0, WANTED)
+
+
+def begun(folder: Path) -> starts.Start:
+    return starts.read(folder, None, folder)
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -83,11 +89,11 @@ def test_a_step_has_the_same_batch_whatever_came_before(
     second = batches(1)
     batches(0)
     assert same(batches(1), second)
-    fresh = PictureBatches(Pictures(made), stand_ins.Cells(), LAYERS, size=8)
+    fresh = PictureBatches(Pictures(made), stand_ins.Cells(), CONFIG, size=8)
     assert same(fresh(1), second)
     assert not same(batches(2), second)
     assert not same(
-        PictureBatches(Pictures(made), stand_ins.Cells(), LAYERS, size=8, seed=1)(1), second
+        PictureBatches(Pictures(made), stand_ins.Cells(), CONFIG, size=8, seed=1)(1), second
     )
 
 
@@ -127,7 +133,7 @@ def test_answers_over_made_up_maps_are_true_of_these(batches: PictureBatches) ->
 
 def test_a_new_adapter_is_shown_made_up_maps_first(made: Path, stand_ins: ModuleType) -> None:
     encoder = stand_ins.Cells()
-    batches = PictureBatches(Pictures(made), encoder, LAYERS, size=8, course=Course(alone=8))
+    batches = PictureBatches(Pictures(made), encoder, CONFIG, size=8, course=Course(alone=8))
     for step in range(8):
         batch = batches(step)
         assert batch.decoded == (-1,) * 8
@@ -158,7 +164,7 @@ def test_plain_questions_are_never_left_out(batches: PictureBatches) -> None:
 def test_pictures_of_different_shapes_share_a_batch(
     batches: PictureBatches, stand_ins: ModuleType
 ) -> None:
-    tokens, seen = batches.seen([batches.example(n).sample.image for n in range(6)])
+    tokens, _, seen = batches.seen([batches.example(n).sample for n in range(6)])
     for number in range(6):
         image = batches.example(number).sample.image
         alone: Features = stand_ins.Cells().encode([image], layers=LAYERS, size=112)[0]
@@ -184,7 +190,7 @@ def test_every_fourth_batch_talks_of_other_things_too(
     (tmp_path / "own.json").write_text(json.dumps({"version": 1, "pairs": [pair]}))
     encoder = stand_ins.Cells()
     own = prompts.dialogue(tmp_path / "own.json")
-    batches = PictureBatches(Pictures(made), encoder, LAYERS, size=8, dialogue=own)
+    batches = PictureBatches(Pictures(made), encoder, CONFIG, size=8, dialogue=own)
     token = encoder.encode([white], layers=LAYERS, size=112)[0].class_token
     found = 0
     for step in range(12):
@@ -205,14 +211,14 @@ def test_a_training_goes_on_from_an_adapter(
 ) -> None:
     _adapter.write(tmp_path, replace(learner.config, trained_on="made-up parts"), learner.modules)
     pictures = Pictures(made)
-    more = adapter.learner(pictures, stand_ins.Cells(), reader, tmp_path, 5, WANTED)
+    more = adapter.learner(pictures, stand_ins.Cells(), reader, begun(tmp_path), 5, WANTED)
     before = learner.adapter_state()
     assert all(torch.equal(t, before[k]) for k, t in more.adapter_state().items())
     assert all(p.requires_grad for p in more.parameters(1))
     assert more.config.trained_on.startswith("mvtec-ad: 6 good pictures (metal grid, wood)")
     assert more.config.trained_on.endswith("before that, made-up parts")
     less = adapter.learner(
-        *(pictures, stand_ins.Cells(), reader, tmp_path, 5),
+        *(pictures, stand_ins.Cells(), reader, begun(tmp_path), 5),
         Wanted(lora=True, left_out=("prompt_learner",)),
     )
     kept = less.adapter_state()
@@ -225,6 +231,10 @@ def test_a_training_goes_on_from_an_adapter(
 def test_an_adapter_of_other_models_is_refused(
     made: Path, stand_ins: ModuleType, reader: Causal, learner: Learner, tmp_path: Path
 ) -> None:
+    def refused(name: str) -> None:
+        start = begun(tmp_path / name)
+        adapter.learner(Pictures(made), stand_ins.Cells(), reader, start, 0, WANTED)
+
     for name, changed, said in (
         ("width", {"width": 8, "language_model": "small"}, "embeddings have 8 values"),
         ("encoder", {"encoder": "dinov2-small"}, "trained on the encoder dinov2-small"),
@@ -232,13 +242,13 @@ def test_an_adapter_of_other_models_is_refused(
         config = replace(learner.config, **changed)
         _adapter.write(tmp_path / name, config, _adapter.modules(config))
         with pytest.raises(WeightsError, match=said):
-            adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / name, 0, WANTED)
+            refused(name)
     _adapter.write(tmp_path / "lora", learner.config, learner.modules)
     (tmp_path / "lora" / "lora").mkdir()
     with pytest.raises(OptionError, match="--start new"):
-        adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / "lora", 0, WANTED)
+        refused("lora")
     with pytest.raises(SavedError, match="cannot be used"):
-        adapter.learner(Pictures(made), stand_ins.Cells(), reader, tmp_path / "nothing", 0, WANTED)
+        refused("nothing")
 
 
 ALL_OUT = ("prompt_learner", "decoder")
@@ -262,7 +272,7 @@ def test_each_row_of_the_ablation_is_trained_and_used_as_it_was(
     learner = adapter.learner(
         pictures, encoder, reader, None, 0, Wanted(lora=lora, left_out=left_out)
     )
-    batches = PictureBatches(pictures, encoder, LAYERS, size=4, course=Course(maps=not left_out))
+    batches = PictureBatches(pictures, encoder, CONFIG, size=4, course=Course(maps=not left_out))
     settings = TrainSettings(steps=3, rate=0.01)
     before = {name: t.clone() for name, t in learner.adapter_state().items()}
     train(learner, batches, settings, tmp_path / "training")
@@ -282,7 +292,7 @@ def test_each_row_of_the_ablation_is_trained_and_used_as_it_was(
         device="cpu",
     )
     sample = batches.example(1).sample
-    standing = batches.seen([sample.image])[1]
+    _, _, standing = batches.seen([sample])
     slots = prompts.prompt("Is there any anomaly in the image?")
     maps = [] if "decoder" in left_out else [np.linspace(0, 1, 112 * 112, dtype=np.float32)]
     maps = [scores.reshape(112, 112) for scores in maps]
@@ -309,7 +319,7 @@ def test_each_row_of_the_ablation_is_trained_and_used_as_it_was(
 
 def test_without_maps_no_question_is_about_one(made: Path, stand_ins: ModuleType) -> None:
     encoder, pictures = stand_ins.Cells(), Pictures(made)
-    batches = PictureBatches(pictures, encoder, LAYERS, size=8, course=Course(alone=8, maps=False))
+    batches = PictureBatches(pictures, encoder, CONFIG, size=8, course=Course(alone=8, maps=False))
     assert all(batches(step).decoded == tuple(range(8)) for step in range(3))
     assert sum(row < 0 for row in batches(3).decoded) == 2  # about other things
 
@@ -342,7 +352,7 @@ def test_an_encoder_gives_the_decoder_quarters_of_its_depth(
 def test_a_sheet_shows_picture_mask_map_and_words(
     batches: PictureBatches, learner: Learner, tmp_path: Path
 ) -> None:
-    tokens, _ = batches.seen([batches.example(n).sample.image for n in range(4)])
+    tokens, _, _ = batches.seen([batches.example(n).sample for n in range(4)])
     with torch.no_grad():
         maps = learner.decoded(tokens).numpy()
     samples.write(tmp_path, 7, learner, batches)

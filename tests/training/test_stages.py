@@ -165,7 +165,9 @@ def test_batches_show_masks_of_each_layer_and_cells(pictures: Corpus) -> None:
 
 def test_a_users_stages_show_what_the_document_says(stand_ins: ModuleType, tmp_path: Path) -> None:
     write_set(tmp_path / "wood", "wood", train=3, good=1, anomalous=1, size=(96, 96))
-    own = PictureBatches(Pictures(tmp_path), stand_ins.Cells(), (1, 2), size=8)
+    own = PictureBatches(
+        Pictures(tmp_path), stand_ins.Cells(), replace(CONFIG, layers=(1, 2)), size=8
+    )
     learner = Learner(replace(CONFIG, layers=(1, 2)), Parrot(), staged=True)
     settings = [TrainSettings(steps=4, stage=stage) for stage in (1, 2, 3)]
     shown = [course(learner, settings, one, started=False) for one in settings]

@@ -76,14 +76,14 @@ def read(folder: Path) -> Adapter:
             f"--adapter {folder} is no adapter: its {_FILE} is not there, or says not what it "
             "fits. Name a folder that `blemish train` or `blemish weights import` wrote."
         )
-    imported = found.get("prompt_learner") == "published"
+    published = found.get("prompt_learner") == "published"
     return Adapter(
         folder,
         found["kind"],
         found["encoder"],
-        "" if imported else found["language_model"],
+        "" if published else found["language_model"],
         found.get("trained_on", ""),
-        (folder / "lora").is_dir() and not imported,
+        (folder / "lora").is_dir() and (found.get("tuned", False) or not published),
         tuple(found.get("left_out", ())),
         {name: found.get(name, usual) for name, usual in PLAIN.items()},
     )

@@ -32,7 +32,7 @@ Causal = Annotated[
 Start = Annotated[
     str,
     typer.Option(
-        help="shipped, new, or an adapter's folder; the shipped one where it fits.",
+        help="shipped, new, an adapter's folder, or PandaGPT's file; shipped where it fits.",
         show_default=False,
     ),
 ]

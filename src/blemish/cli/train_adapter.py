@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from blemish.training.log import Step
     from blemish.training.plans import Wanted
     from blemish.training.settings import TrainSettings
+    from blemish.training.start import Start
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,15 @@ def trained(wanted: Wanted, given: Given) -> None:
     )
     talk = prompts.dialogue(given.dialogue)
     with screen.waiting("Loading the models"):
-        parts = _models(given)
-    begun = _start(wanted, given)
+        encoder = _encoder(given)
+        begun = _start(wanted, given, encoder)
+        wanted = replace(wanted, published=begun is not None and begun.config.published)
+        parts = (encoder, _language_model(wanted, given, begun))
     learner = adapter.learner(pictures, *parts, begun, given.seed, wanted)
     batches = PictureBatches(
         pictures,
         parts[0],
-        learner.config.layers,
+        learner.config,
         size=given.batch,
         seed=given.seed,
         dialogue=talk,
@@ -68,7 +71,7 @@ def trained(wanted: Wanted, given: Given) -> None:
     about = {
         "data": pictures.fingerprint,
         "questions": str(prompts.version()),
-        "start": adapter.digest(begun),
+        "start": begun.digest if begun else "new",
         "batch": str(given.batch),
         "left out": ", ".join(wanted.left_out),
         "dialogue": adapter.digest_of(talk),
@@ -79,24 +82,38 @@ def trained(wanted: Wanted, given: Given) -> None:
     _tell(given, learner, stages, ended)
 
 
-def _models(given: Given) -> tuple[Any, Any]:
-    """Encoder and language model; in 16 bits on a GPU, the encoder in 8 on a CPU if it can."""
+def _own(where: str) -> str:
+    """What models compute in on a device."""
+    return "float32" if where == "cpu" else "bfloat16"
+
+
+def _encoder(given: Given) -> Any:
+    """In 16 bits on a GPU, in 8 on a CPU if it can."""
     from blemish import build
-    from blemish.llms.causal import Causal
     from blemish.training import adapter
 
     where = learning.device(given.device)
-    own = "float32" if where == "cpu" else "bfloat16"
+    own = _own(where)
     quick = adapter.QUICK.get(given.encoder, own) if where == "cpu" else own
     dtype = quick if given.dtype == "auto" else given.dtype
-    seeing = build.encoder(given.encoder, device=where, dtype=dtype)
-    return seeing, Causal(given.llm, device=where, dtype=own)
+    return build.encoder(given.encoder, device=where, dtype=dtype)
 
 
-def _start(wanted: Wanted, given: Given) -> Path | None:
-    """The adapter to start from; None for a new one."""
+def _language_model(wanted: Wanted, given: Given, begun: Start | None) -> Any:
+    """With the LoRA of the start, unless that learns further."""
+    from blemish.llms.causal import Causal
+
+    where = learning.device(given.device)
+    lora = begun.lora if begun and not wanted.lora else None
+    return Causal(given.llm, device=where, dtype=_own(where), lora=lora)
+
+
+def _start(wanted: Wanted, given: Given, encoder: Any) -> Start | None:
+    """What to start from; None for a new adapter."""
     from blemish import registry
     from blemish.detectors._reading_options import adapter_folder
+    from blemish.training import adapter
+    from blemish.training import start as starts
 
     own, start = registry.detector(wanted.kind).parts, given.start
     if not start:
@@ -104,7 +121,8 @@ def _start(wanted: Wanted, given: Given) -> Path | None:
         start = "shipped" if same and wanted.usual else "new"
     if start == "new":
         return None
-    return adapter_folder("" if start == "shipped" else start, wanted.kind)
+    path = adapter_folder("" if start == "shipped" else start, wanted.kind)
+    return starts.read(path, encoder, given.out / adapter.TRAINING)
 
 
 def _stages(

@@ -51,6 +51,8 @@ class AdapterConfig:
         abnormal: abnormal texts that are learned, where texts are.
         staged: it was trained stage by stage, as IAD-GPT is, and not all at once.
         anomalies: how those that it was trained on were made: "nsa", "cutpaste" or "both".
+        tuned: the language model's weights were changed in the same training, by LoRA.
+        imported: it is what others published, with their readings, and has learnt nothing here.
     """
 
     kind: str
@@ -73,10 +75,12 @@ class AdapterConfig:
     abnormal: int = 1
     staged: bool = False
     anomalies: str = "nsa"
+    tuned: bool = False
+    imported: bool = False
 
     @property
     def published(self) -> bool:
-        """It has the published sizes, as what came out of AnomalyGPT's own checkpoints has."""
+        """It has the published sizes, which go with an encoder that has a joint space."""
         return self.prompt_learner == "published"
 
 

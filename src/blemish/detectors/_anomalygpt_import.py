@@ -20,6 +20,7 @@ from blemish import weights
 from blemish.detectors import _adapter
 from blemish.detectors._adapter import AdapterConfig
 from blemish.errors import OutputError, WeightsError
+from blemish.files import install
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ PUBLISHED = AdapterConfig(
     spread=0.0,
     prompt_learner="published",
     joint=1024,
+    imported=True,
 )
 """What all three published checkpoints fit."""
 BLOCKS = 32
@@ -50,6 +52,10 @@ NAMES = {
 }
 """How names begin here, and there."""
 _SHOWN = 4
+_BOTH = (
+    "Give the file pytorch_model.pt of AnomalyGPT first, and that of PandaGPT's 7B delta with "
+    "--pandagpt."
+)
 _LORA = re.compile(r"llama_model\.(base_model\..+\.lora_[AB])(?:\.default)?(\.weight)")
 
 
@@ -139,15 +145,40 @@ def sorted_out(
         WeightsError: names that are missing or not expected, or tensors of another shape.
     """
     names, wanted = published_names(config), shapes(config)
-    projection = {name: wanted[name] for name in wanted if name.startswith("llama_proj.")}
-    kept = {name: wanted[name] for name in wanted if name in own or name not in projection}
-    _check("AnomalyGPT's checkpoint", own, kept)
-    lora = {"".join(m.groups()): t for name, t in delta.items() if (m := _LORA.fullmatch(name))}
-    rest = {name: t for name, t in delta.items() if not _LORA.fullmatch(name)}
-    expected = projection | lora_shapes(config, blocks, _rank(lora))
-    _check("PandaGPT's delta", {**rest, **lora}, expected)
+    kept = {name: wanted[name] for name in wanted if name in own or name not in projections(config)}
+    _check("AnomalyGPT's checkpoint", own, kept, _BOTH)
+    rest, lora = of_pandagpt(delta, config, blocks, _BOTH)
     both = {**rest, **own}
     return {here: both[there] for here, there in names.items()}, lora
+
+
+def of_pandagpt(
+    delta: Mapping[str, Tensor], config: AdapterConfig, blocks: int, hint: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of PandaGPT's projection, and those of its LoRA under peft's names.
+
+    Args:
+        delta: its tensors, by name.
+        config: what they should fit.
+        blocks: of the language model.
+        hint: what to do where they do not.
+
+    Raises:
+        WeightsError: names that are missing or not expected, or tensors of another shape.
+    """
+    lora = {"".join(m.groups()): t for name, t in delta.items() if (m := _LORA.fullmatch(name))}
+    rest = {name: t for name, t in delta.items() if not _LORA.fullmatch(name)}
+    expected = projections(config) | lora_shapes(config, blocks, _rank(lora))
+    _check("PandaGPT's delta", {**rest, **lora}, expected, hint)
+    return rest, lora
+
+
+def projections(config: AdapterConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the projection of the picture, by its published names."""
+    return {
+        "llama_proj.weight": (config.width, config.joint),
+        "llama_proj.bias": (config.width,),
+    }
 
 
 def published_names(config: AdapterConfig) -> dict[str, str]:
@@ -180,9 +211,8 @@ def lora_shapes(config: AdapterConfig, blocks: int, rank: int) -> dict[str, tupl
 
 def write_lora(folder: Path, lora: Mapping[str, Tensor], base: str) -> None:
     """Write a LoRA as peft does: adapter_config.json and adapter_model.safetensors."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    folder.mkdir(parents=True)
     said = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -194,8 +224,8 @@ def write_lora(folder: Path, lora: Mapping[str, Tensor], base: str) -> None:
         "inference_mode": True,
     }
     whole = {name: tensor.contiguous() for name, tensor in lora.items()}
-    save_file(whole, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps(said, indent=1) + "\n", "utf-8")
+    install(folder / "adapter_model.safetensors", save(whole))
+    install(folder / "adapter_config.json", (json.dumps(said, indent=1) + "\n").encode())
 
 
 def _own_shapes(config: AdapterConfig) -> dict[str, tuple[int, ...]]:
@@ -214,7 +244,9 @@ def _rank(lora: Mapping[str, Tensor]) -> int:
     return min((side for tensor in lora.values() for side in tensor.shape), default=0)
 
 
-def _check(what: str, found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> None:
+def _check(
+    what: str, found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], hint: str
+) -> None:
     said = []
     if missing := wanted.keys() - found.keys():
         said.append(f"lacks {_listed(missing)}")
@@ -226,10 +258,7 @@ def _check(what: str, found: Mapping[str, Tensor], wanted: Mapping[str, tuple[in
         if name in found and tuple(found[name].shape) != shape
     ][:_SHOWN]
     if said:
-        raise WeightsError(
-            f"The file given as {what} {'; '.join(said)}. Give the file pytorch_model.pt of "
-            "AnomalyGPT first, and that of PandaGPT's 7B delta with --pandagpt."
-        )
+        raise WeightsError(f"The file given as {what} {'; '.join(said)}. {hint}")
 
 
 def _listed(names: Collection[str]) -> str:

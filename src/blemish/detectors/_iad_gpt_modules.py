@@ -19,9 +19,9 @@ from blemish.detectors._anomalygpt_modules import CELLS, MAP, MaskReader
 
 EXPERTS = 2
 """L_2: T_win has a normal and an abnormal text, each the mean of its templates."""
-COMPACT, PUBLISHED = 128, 1024
-"""Values with which the enhancer computes; the document does not say. The published size is that of
-ImageBind's joint space."""
+COMPACT = 128
+"""Values with which the compact enhancer computes; the document does not say how many. The
+published size takes those of the picture's feature, 1,024 in ImageBind's joint space."""
 HEAD = 64
 """Values of a head of attention."""
 
@@ -63,9 +63,8 @@ class TextGuidedEnhancer(nn.Module):
     ) -> None:
         super().__init__()
         picture, patch, text = values
-        inner = PUBLISHED if spread is None else COMPACT
-        same = spread is None and picture == inner
-        self.picture = nn.Identity() if same else nn.Linear(picture, inner)
+        inner = picture if spread is None else COMPACT
+        self.picture = nn.Identity() if spread is None else nn.Linear(picture, inner)
         self.patch = nn.Linear(patch, inner)
         self.text = nn.Linear(text, inner)
         self.texts = nn.Parameter(torch.randn(EXPERTS, text)) if learned else None
@@ -73,6 +72,18 @@ class TextGuidedEnhancer(nn.Module):
         self.experts = nn.ModuleList(_Expert(inner, width) for _ in range(EXPERTS))
         self.norm = None if spread is None else nn.LayerNorm(width)
         self.spread = spread
+
+    def begin(self, weight: Tensor, bias: Tensor) -> None:
+        """Compute at first what a linear layer computes of the picture, in the published size.
+
+        Each expert takes that layer as its last one, and the experts' weights sum to one.
+
+        Args:
+            weight: (W, C).
+            bias: (W,).
+        """
+        for expert in self.experts:
+            expert.get_submodule("out").load_state_dict({"weight": weight, "bias": bias})
 
     def forward(self, pictures: Tensor, cells: Tensor, texts: Tensor | None = None) -> Tensor:
         """(N, W): E_img.
@@ -114,7 +125,7 @@ class _Attention(nn.Module):
     def __init__(self, inner: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(inner)
-        self.attend = nn.MultiheadAttention(inner, inner // HEAD, batch_first=True)
+        self.attend = nn.MultiheadAttention(inner, max(1, inner // HEAD), batch_first=True)
         nn.init.zeros_(self.attend.out_proj.weight)
 
     def forward(self, sequence: Tensor) -> Tensor:

@@ -32,18 +32,16 @@ import numpy as np
 
 from blemish.calibration import Calibration
 from blemish.conversation import Speaker
-from blemish.detectors import _adapter, _answer, _saved
+from blemish.detectors import _adapter, _answer, _class_texts, _saved
 from blemish.detectors._anomalygpt_turn import Shown, embeddings, scored
 from blemish.detectors._bank import BankDetector, Banks
 from blemish.detectors._chat_speaker import ChatSpeaker, spoken
-from blemish.detectors._clip import ensemble
 from blemish.detectors._dialogue import OwnSpeaker
 from blemish.detectors._encoded import decoded, encoded, map_of, oddest, view_of
 from blemish.detectors._maps import Judged, finite, image_score, inspect_all, working_map
 from blemish.detectors._reading_options import ReadingOptions, check_parts
 from blemish.errors import OptionError
 from blemish.prompts import anomalygpt as prompts
-from blemish.prompts import contrast
 from blemish.types import (
     AnomalyMap,
     ChatModel,
@@ -57,9 +55,6 @@ from blemish.types import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CLASSES = 64
-"""Whose text features are kept."""
 
 Options = TypeVar("Options", bound=ReadingOptions)
 
@@ -109,7 +104,7 @@ class LanguageReader(BankDetector[Options]):
             _adapter.check_lora(found, folder, options.lora, language_model)
         check_parts(self.adapter, self._layers, language_model, options.decoder)
         self._read = tuple(sorted({*self._layers, *self.adapter.layers}))
-        self._texts = lru_cache(maxsize=CLASSES)(self._gathered)
+        self._texts = lru_cache(maxsize=_class_texts.KEPT)(self._gathered)
         self.fingerprint = _saved.fingerprint(
             self.fingerprint, prompts.version(), found.digest, self.fingerprints
         )
@@ -255,13 +250,8 @@ class LanguageReader(BankDetector[Options]):
         return [working_map([layer], self.options.sigma) for layer in layers]
 
     def _gathered(self, class_name: str) -> Tensor | None:
-        """(2, text): text features of a class; None where the decoder learnt its own."""
-        import torch
-
-        if self.adapter.learned_texts:
-            return None
-        encoder: Any = self.encoder
-        return torch.from_numpy(ensemble(encoder, contrast.winclip(class_name)))
+        """Text features of a class; see `_class_texts.texts`."""
+        return _class_texts.texts(self.adapter, self.encoder, class_name, None)
 
     def _answered(
         self,

@@ -5,7 +5,7 @@ frozen language model answers in words (section 3.3); see `_language_reader`. Re
 
 - The memory bank takes the layers that serve best, as `patch-memory` does; what was published takes
   the decoder's.
-- The published prompt learner saw few-shot maps as they are, and is shown them so.
+- The prompt learner that was published saw few-shot maps as they are, and is shown them so.
 - What was published projects the picture's feature in ImageBind's joint space by one linear layer.
 """
 
@@ -30,7 +30,7 @@ class AnomalyGPT(LanguageReader[AnomalyGPTOptions]):
 
     @property
     def _imported(self) -> bool:
-        return self.adapter.published
+        return self.adapter.imported
 
     @property
     def _layers(self) -> tuple[int, ...]:

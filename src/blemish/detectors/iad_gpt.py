@@ -17,17 +17,17 @@ says which of these it was trained with, so that the document's ablations are ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from blemish.detectors import _saved
+from blemish.detectors import _class_texts, _saved
 from blemish.detectors._anomaly_prompts import digests
+from blemish.detectors._class_texts import Kinds, reads
 from blemish.detectors._encoded import view_of
-from blemish.detectors._language_reader import CLASSES, LanguageReader
+from blemish.detectors._language_reader import LanguageReader
 from blemish.detectors._reading_options import ReadingOptions
 from blemish.errors import OptionError
 from blemish.prompts import apg, contrast, generated
@@ -54,21 +54,6 @@ class IADGPTOptions(ReadingOptions):
     prompts: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Kinds:
-    """The kinds of anomaly of one class.
-
-    Attributes:
-        names: K keywords.
-        texts: (K, D) float32, their prompts in the joint space, L2-normalised.
-        author: who wrote them.
-    """
-
-    names: tuple[str, ...]
-    texts: NDArray[np.float32]
-    author: str
-
-
 class IADGPT(LanguageReader[IADGPTOptions]):
     """The detector. `blemish.load("iad-gpt")` builds it; see `LanguageReader`.
 
@@ -79,46 +64,29 @@ class IADGPT(LanguageReader[IADGPTOptions]):
     name = IADGPTOptions.kind
 
     def __init__(self, *, encoder: Encoder, options: IADGPTOptions, **others: Any) -> None:
-        if options.prompts and not _reads(encoder):
+        if options.prompts and not reads(encoder):
             raise OptionError(
                 f"prompts={options.prompts} came, and the encoder {encoder.name} has no text tower "
                 "that reads prompts. Leave them out, or name a CLIP model and an adapter for it: "
                 "encoder='clip-vit-h-14'."
             )
-        self._kinds = lru_cache(maxsize=CLASSES)(self._read_kinds)
+        self._kinds = lru_cache(maxsize=_class_texts.KEPT)(
+            lambda name: _class_texts.kinds(encoder, name, options.prompts)
+        )
         super().__init__(encoder=encoder, options=options, **others)
 
     @property
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of each part, and of the prompts where there are any."""
-        if not _reads(self.encoder):
+        if not reads(self.encoder):
             return super().fingerprints
         own = self.options.prompts
         known = digests(own) if own else [*map(generated.digest, generated.banked("apg"))]
         return super().fingerprints | {"prompts": _saved.fingerprint(contrast.digest(), known)}
 
     def _gathered(self, class_name: str) -> Tensor | None:
-        """(2 + K, text): T_n, T_a and T_apg; None where the decoder learnt its own."""
-        import torch
-
-        both, kinds = super()._gathered(class_name), self._kinds(class_name)
-        if both is None or not kinds or not self.adapter.apg:
-            return both
-        return torch.cat([both, torch.from_numpy(kinds.texts)])
-
-    def _read_kinds(self, class_name: str) -> Kinds | None:
-        """T_apg of a class; None where there is none, or nothing to read it."""
-        if not _reads(self.encoder):
-            return None
-        encoder: Any = self.encoder
-        path = self.options.prompts
-        found = (
-            generated.find(path, class_name, "apg") if path else generated.bank(class_name, "apg")
-        )
-        if found is None:
-            return None
-        named = apg.kinds(found)
-        return Kinds(tuple(named.values()), encoder.encode_text(list(named)), found.author)
+        known = self._kinds(class_name)
+        return _class_texts.texts(self.adapter, self.encoder, class_name, known)
 
     def _told(self, sample: Sample, found: Inspection) -> Inspection:
         """With the kinds that an anomaly may be of, best first, or why none can be named."""
@@ -134,7 +102,7 @@ class IADGPT(LanguageReader[IADGPTOptions]):
 
     def _why(self, sample: Sample) -> str:
         """Why no kind can be named for a part, and what would help."""
-        if not _reads(self.encoder):
+        if not reads(self.encoder):
             return (
                 "The kind of an anomaly cannot be named: that compares the picture with words, "
                 f"and the encoder {self.encoder.name} has no text tower. A CLIP model with an "
@@ -163,8 +131,3 @@ def ranked(encoder: Any, kinds: Kinds, view: Sample) -> list[tuple[str, float]]:
     powers = np.exp(cosines - cosines.max())
     shares = (powers / powers.sum()).tolist()
     return sorted(zip(kinds.names, shares, strict=True), key=lambda one: -one[1])
-
-
-def _reads(encoder: Encoder) -> bool:
-    """Whether an encoder has a text tower."""
-    return hasattr(encoder, "encode_text")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+_RANK = _ALPHA = 32
 _KEY = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<part>[AB])\.weight")
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
@@ -106,6 +107,25 @@ class Changes:
         }
         files.install(folder / TENSORS, save(tensors))
         files.install(folder / CONFIG, json.dumps(config, indent=1).encode() + b"\n")
+
+
+def new(model: Any, layers: Sequence[str], seed: int) -> Changes:
+    """Changes that learn, of the size of PandaGPT's (2305.16355); see `Changes`."""
+    return Changes(model, layers, rank=_RANK, alpha=_ALPHA, seed=seed)
+
+
+def begun(model: Any, folder: Path, seed: int) -> Changes:
+    """Changes that learn and begin with those in a folder; see `Changes` and `add`."""
+    scale, pairs = _read(folder)
+    for name, pair in pairs.items():
+        _layer(model, name, pair, folder)
+    rank = len(next(iter(pairs.values()))[0])
+    made = Changes(model, list(pairs), rank=rank, alpha=round(scale * rank), seed=seed)
+    first: dict[str, Tensor] = {}
+    for name, (a, b) in pairs.items():
+        first |= {f"{name}.lora_A.default.weight": a, f"{name}.lora_B.default.weight": b}
+    made.load(first)
+    return made
 
 
 def _peft() -> Any:

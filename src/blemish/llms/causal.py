@@ -29,8 +29,6 @@ _WINDOW = 2048
 """Of a model that states none, such as one without position embeddings."""
 _IGNORED = -100
 """What torch's cross-entropy leaves out."""
-_RANK = _ALPHA = 32
-"""Of LoRA, as PandaGPT has them (2305.16355)."""
 _ATTENTION = re.compile(r"attn|attention")
 """In the path of a part of a model, for the projections of its attention."""
 
@@ -77,6 +75,7 @@ class Causal:
         name: of the model.
         fingerprint: tells models, precisions and kinds of device apart.
         width: W, values in an embedding.
+        depth: its layers.
         window: tokens that it reads and writes together.
         spread: standard deviation of all values of its token embeddings; what stands among them
             should be of that size.
@@ -110,6 +109,7 @@ class Causal:
         self.fingerprint = f"causal:{self.name}:{loaded.revision}:{model.dtype}:{kind}"
         self.width = int(table.shape[1])
         config = model.config.get_text_config()
+        self.depth = int(getattr(config, "num_hidden_layers", 0))
         self.window = int(getattr(config, "max_position_embeddings", None) or _WINDOW)
         self.spread = float(table.float().std())
         own = model.generation_config.eos_token_id
@@ -123,18 +123,18 @@ class Causal:
         self._steps = Steps(model, self.name, self.window, begin, self.tokens)
         self._first = lru_cache(maxsize=_WORDS)(lambda words: first_tokens(self._tokenizer, words))
 
-    def learning(self, seed: int = 0) -> Causal:
+    def learning(self, seed: int = 0, begin: Path | None = None) -> Causal:
         """The same model with changes to its weights that learn; this one stays as it is.
 
-        They are those of LoRA, rank 32, alpha 32, on the projections of its attention. The weights
-        themselves are in memory once.
+        They are LoRA's, on the projections of its attention. The weights are in memory once.
 
         Args:
             seed: of the changes' first values.
+            begin: folder of changes that they begin with, in peft's format.
 
         Raises:
             MissingExtraError: peft is not installed.
-            OptionError: it has no such layers, or changes already.
+            OptionError, WeightsError: it has no such layers, or changes; the folder's do not fit.
         """
         import torch
 
@@ -150,7 +150,7 @@ class Causal:
             why = "has a LoRA already" if self.lora else "has no linear layers in its attention"
             raise OptionError(f"{self.name} {why}, so it cannot learn by LoRA; take another model.")
         own = copy.copy(self)
-        own.changes = _lora.Changes(model, layers, rank=_RANK, alpha=_ALPHA, seed=seed)
+        own.changes = _lora.begun(model, begin, seed) if begin else _lora.new(model, layers, seed)
         own._model, own._steps = model, self._steps.learning(model)
         return own
 

@@ -26,6 +26,7 @@ from blemish.service.api import (
 from blemish.service.guard import STATIC, Guard, Rules, SecureHeaders, hosts
 from blemish.service.logs import RequestLog
 from blemish.service.measures import Measures
+from blemish.service.pages.render import render
 from blemish.service.station import Station
 from blemish.service.streams import Streams
 
@@ -78,7 +79,7 @@ def create_app(station: Station) -> FastAPI:
         slowest=settings.slowest,
     )
     # The last one that is added is the outermost.
-    app.add_middleware(Guard, rules=rules, sign_in=sign_in.page)
+    app.add_middleware(Guard, rules=rules, shown=_refused)
     app.add_middleware(RequestLog, measure=app.state.measures.note)
     app.add_middleware(SecureHeaders)
     return app
@@ -87,6 +88,13 @@ def create_app(station: Station) -> FastAPI:
 def _named(route: APIRoute) -> str:
     """Operations are called like their functions."""
     return route.name
+
+
+def _refused(status: int, said: str, path: str) -> str:
+    """What a browser shows where the guard lets nothing through."""
+    if status == 401:
+        return sign_in.page(path)
+    return render("error.html", place=None, status=status, message=said)
 
 
 def _complete(app: FastAPI, wants_token: bool) -> None:

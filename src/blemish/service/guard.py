@@ -108,13 +108,13 @@ class Guard:
     Args:
         app: what is guarded.
         rules: what is let through.
-        sign_in: the page that a browser without a pass gets, by the path that it asked for.
+        shown: a page that says to a person what was refused, by status, words and path.
     """
 
     def __init__(
-        self, app: ASGIApp, rules: Rules, sign_in: Callable[[str], str] | None = None
+        self, app: ASGIApp, rules: Rules, shown: Callable[[int, str, str], str] | None = None
     ) -> None:
-        self.app, self._rules, self._sign_in = app, rules, sign_in
+        self.app, self._rules, self._shown = app, rules, shown
         self._active = 0
         self._bodies = _Bodies()
 
@@ -179,9 +179,10 @@ class Guard:
         return passes.valid(self._rules.token, connection.cookies.get(passes.COOKIE, ""))
 
     def _refusal(self, refused: HTTPException, headers: Headers, path: str) -> ASGIApp:
-        browser = "text/html" in headers.get("accept", "")
-        if refused.status_code == 401 and browser and self._sign_in:
-            return HTMLResponse(self._sign_in(path), 401, refused.headers)
+        if self._shown and "text/html" in headers.get("accept", ""):
+            status = refused.status_code
+            said = self._shown(status, str(refused.detail), path)
+            return HTMLResponse(said, status, refused.headers)
         return problems.of(refused, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from blemish.detectors import _adapter, _saved
 from blemish.detectors._adapter import AdapterConfig
-from blemish.errors import OptionError, OutputError
+from blemish.errors import OptionError, OutputError, WeightsError
 from blemish.prompts.anomalygpt import Pair
 from blemish.runs.folder import writing
 from blemish.training import card, checkpoint
@@ -18,6 +19,7 @@ from blemish.training.anomalygpt import Learner
 from blemish.training.pictures import Pictures
 from blemish.training.plans import Wanted
 from blemish.training.settings import TrainSettings
+from blemish.training.start import Start
 from blemish.types import Encoder
 
 TITLES: Mapping[str, str] = {"anomalygpt": "AnomalyGPT", "iad-gpt": "IAD-GPT"}
@@ -41,7 +43,7 @@ def learner(
     pictures: Pictures,
     encoder: Encoder,
     language_model: Any,
-    start: Path | None,
+    start: Start | None,
     seed: int,
     wanted: Wanted,
 ) -> Learner:
@@ -50,47 +52,65 @@ def learner(
     Args:
         pictures: what it will learn from.
         encoder: frozen.
-        language_model: frozen; a `blemish.llms.causal.Causal`.
-        start: folder of an adapter; None for a new one.
+        language_model: frozen; a `blemish.llms.causal.Causal`, with the LoRA of the start.
+        start: of what it begins with; None for a new one.
         seed: of the first weights.
         wanted: what it should be.
 
     Raises:
-        SavedError: the adapter is not there or damaged.
-        WeightsError: it was made for other models, or for another detector.
+        WeightsError: the start was made for other models, or for another detector.
         OptionError: it cannot learn more, or has other parts than are wanted, or the encoder's
             layers differ in width.
     """
-    how: dict[str, Any] = {"lora": wanted.lora, "staged": wanted.staged}
     if start is None:
-        return Learner(_new(wanted, pictures, encoder, language_model), language_model, seed, **how)
-    config, modules = _adapter.read(start)
-    _adapter.check(config, start, encoder, language_model, wanted.kind)
+        config = _new(wanted, pictures, encoder, language_model)
+    elif start.config.published:
+        _adapter.check(start.config, start.path, encoder, language_model, start.config.kind)
+        if start.blocks not in (0, language_model.depth):
+            raise WeightsError(
+                f"{start.path} changes {start.blocks} layers of its language model, and "
+                f"{language_model.name} has {language_model.depth}. Name the one it was made for."
+            )
+        config = _new(wanted, pictures, encoder, language_model)
+    else:
+        config = _further(wanted, pictures, start, encoder, language_model)
+    given = start.lora if start else None
+    made = Learner(
+        config, language_model, seed, lora=wanted.lora, staged=wanted.staged, given=given
+    )
+    if start is not None:
+        before = start.config.trained_on or "what is not told"
+        about = f"{pictures.summary}; before that, {before}"
+        made.config = replace(config, trained_on=about)
+        start.into(made.modules)
+    if not made.parameters(1):
+        raise OptionError(
+            "Nothing would learn: decoder and prompt learner are left out, and the projection of "
+            "the picture stays as it was published. Keep one of them."
+        )
+    return made
+
+
+def _further(
+    wanted: Wanted, pictures: Pictures, start: Start, encoder: Encoder, language_model: Any
+) -> AdapterConfig:
+    """Of a compact adapter that learns more."""
+    config = start.config
+    _adapter.check(config, start.path, encoder, language_model, wanted.kind)
     parts = (wanted.enhancer, wanted.fusion, wanted.apg)
     fits = (config.enhancer, config.fusion, config.apg) == parts
-    if (
-        not fits
-        or config.published
-        or _adapter.lora(start)
-        or {*config.left_out} - {*wanted.left_out}
-    ):
+    if not fits or start.lora or {*config.left_out} - {*wanted.left_out}:
         raise OptionError(
-            f"The adapter {start} came out of published checkpoints, changes its language model, "
-            "or has other parts than should learn, and cannot learn more here. Start a new one "
-            "with --start new."
+            f"The adapter {start.path} changes its language model, or has other parts than should "
+            "learn, and cannot learn more here. Start a new one with --start new."
         )
-    about = f"{pictures.summary}; before that, {config.trained_on or 'what is not told'}"
-    config = replace(
+    return replace(
         config,
-        trained_on=about,
         left_out=wanted.left_out,
         staged=wanted.staged,
         anomalies=pictures.anomalies,
+        tuned=wanted.lora,
     )
-    more = Learner(config, language_model, seed, **how)
-    for name, module in more.modules.items():
-        module.load_state_dict(modules[name].state_dict())
-    return more
 
 
 def config(
@@ -111,23 +131,27 @@ def config(
         features: values of a token of these.
         trained_on: what it learns from, for people.
     """
+    joint: int = getattr(encoder, "dim", 0) if wanted.published else 0
     return AdapterConfig(
         kind=wanted.kind,
         encoder=encoder.name,
         layers=layers,
         features=features,
-        text=TEXT,
-        learned_texts=True,
+        text=joint or TEXT,
+        learned_texts=not joint,
         language_model=language_model.name,
         width=language_model.width,
         spread=language_model.spread,
+        prompt_learner="published" if wanted.published else "compact",
         trained_on=trained_on,
+        joint=joint,
         left_out=wanted.left_out,
         enhancer=wanted.enhancer,
         fusion=wanted.fusion,
         apg=wanted.apg,
-        abnormal=1 + KINDS if wanted.apg else 1,
+        abnormal=1 + KINDS if wanted.apg and not joint else 1,
         staged=wanted.staged,
+        tuned=wanted.lora,
     )
 
 
@@ -166,11 +190,6 @@ def check_out(out: Path) -> None:
         )
 
 
-def digest(start: Path | None) -> str:
-    """Of the adapter that a training starts from; "new" for none."""
-    return "new" if start is None else _saved.digest((start / _adapter.TENSORS).read_bytes())
-
-
 def digest_of(dialogue: Sequence[Pair]) -> str:
     """Of questions, answers and the names of their pictures."""
     return _saved.digest(repr([pair.model_dump(mode="json") for pair in dialogue]).encode())
@@ -194,9 +213,7 @@ def write(out: Path, made: Learner, stages: Sequence[TrainSettings], command: st
         "detector": config.kind,
         "encoder": f"{config.encoder}, layers {', '.join(map(str, config.layers))}, frozen",
         "language model": f"{config.language_model}, frozen",
-        "LoRA": f"rank {lora.rank}, alpha {lora.alpha}, attention's projections"
-        if lora
-        else "none",
+        "LoRA": _changes(made),
         "left out": ", ".join(config.left_out) or "nothing",
         "learnt from": config.trained_on,
         "not seen": "anomalous pictures and masks of the data set",
@@ -204,6 +221,8 @@ def write(out: Path, made: Learner, stages: Sequence[TrainSettings], command: st
     with writing(out):
         if lora:
             lora.write(out / _adapter.LORA, config.language_model)
+        elif made.given:
+            shutil.copytree(made.given, out / _adapter.LORA, dirs_exist_ok=True)
         _adapter.write(out, config, made.modules)
         card.write(
             out,
@@ -214,3 +233,10 @@ def write(out: Path, made: Learner, stages: Sequence[TrainSettings], command: st
             command=command,
         )
     return done
+
+
+def _changes(made: Learner) -> str:
+    """What an adapter's card says of its LoRA."""
+    if made.changes:
+        return f"rank {made.changes.rank}, alpha {made.changes.alpha}, attention's projections"
+    return "that of what it started from, frozen" if made.given else "none"

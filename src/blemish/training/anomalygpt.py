@@ -2,7 +2,9 @@
 
 AnomalyGPT: decoder, prompt learner and image projection learn together (section 4); in an ablation
 (table 4) LoRA learns beside the language model's weights. The loss is the sum of cross-entropy on
-the answers, focal and dice loss on the decoder's map, with weights of 1 (section 3.4).
+the answers, focal and dice loss on the decoder's map, with weights of 1 (section 3.4). The
+projection that comes from PandaGPT stays as it is; the compact one, which comes from nowhere,
+learns.
 
 IAD-GPT: enhancer, decoder and fusion learn in three stages (figure 6). Focal and dice loss count
 where the decoder learns, cross-entropy always (equation 10).
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +50,8 @@ class Stage:
 
 TOGETHER = Stage()
 """A training in one stage."""
+PROJECTED = Stage(("decoder", "prompt_learner"))
+"""AnomalyGPT's at the published size, whose projection is PandaGPT's."""
 STAGES: Mapping[int, Stage] = {
     1: Stage(("image",), maps=False),
     2: Stage(("decoder", "prompt_learner")),
@@ -69,6 +74,7 @@ class Batch:
         answers: B.
         tokens: (D, h, w, C) of each of the decoder's layers, of the pictures that are decoded.
         masks: (D, 112, 112) bool, of these.
+        texts: (1 + n, text) of the class of each of these; none where the decoder learns its own.
     """
 
     seen: Seen
@@ -78,6 +84,7 @@ class Batch:
     answers: tuple[str, ...]
     tokens: tuple[Tensor, ...]
     masks: Tensor
+    texts: tuple[Tensor, ...] = ()
 
 
 class Learner:
@@ -89,6 +96,8 @@ class Learner:
         seed: of the first weights.
         lora: changes to the language model's weights learn too, in `self.language_model`.
         staged: it learns in the stages of `STAGES`; else all of it in stage 1.
+        given: folder of the changes to the language model's weights that it has, or begins with
+            where they learn; None for none.
     """
 
     def __init__(
@@ -99,10 +108,11 @@ class Learner:
         *,
         lora: bool = False,
         staged: bool = False,
+        given: Path | None = None,
     ) -> None:
         torch.manual_seed(seed)
-        self.config, self.staged = config, staged
-        self.language_model = language_model.learning(seed) if lora else language_model
+        self.config, self.staged, self.given = config, staged, given
+        self.language_model = language_model.learning(seed, given) if lora else language_model
         self.changes = self.language_model.changes if lora else None
         self.modules = _adapter.modules(config)
         for module in self.modules.values():
@@ -110,7 +120,11 @@ class Learner:
 
     def stage(self, number: int) -> Stage:
         """What learns in a stage, and from what."""
-        return STAGES[number] if self.staged else TOGETHER
+        if self.staged:
+            return STAGES[number]
+        config = self.config
+        projected = config.published and config.kind == "anomalygpt" and not config.enhancer
+        return PROJECTED if projected else TOGETHER
 
     def parameters(self, stage: int) -> Sequence[Parameter]:
         """What learns in a stage; the rest is frozen until another stage is asked for."""
@@ -135,15 +149,20 @@ class Learner:
             start = f"{name}."
             load({k.removeprefix(start): t for k, t in state.items() if k.startswith(start)})
 
-    def decoded(self, tokens: Sequence[Tensor]) -> Tensor:
+    def decoded(self, tokens: Sequence[Tensor], texts: Sequence[Tensor] = ()) -> Tensor:
         """(N, K, 112, 112) float32 in [0, 1]: the decoder's map of each layer for a fusion, or one.
 
         Args:
             tokens: (N, h, w, C) of each layer.
+            texts: (1 + n, text) of each picture's class; none where the decoder learns its own.
         """
         on = [layer.to(self.language_model.device) for layer in tokens]
         decoder: Any = self.modules["decoder"]
-        found: Tensor = decoder.layers(on)
+        each = [  # by itself, since classes differ in how many texts they have
+            decoder.layers([layer[i : i + 1] for layer in on], own.to(on[0]))
+            for i, own in enumerate(texts)
+        ]
+        found: Tensor = torch.cat(each) if each else decoder.layers(on)
         if not self.config.fusion:
             found = found.mean(1, keepdim=True)
         return f.interpolate(found.float(), (SIDE, SIDE), mode="bilinear", align_corners=False)
@@ -163,6 +182,9 @@ class Learner:
             questions: N.
             stage: of the training.
         """
+        learner: Any = self.modules.get("prompt_learner")
+        if maps is not None and learner and learner.side != SIDE:
+            maps = f.interpolate(maps, (learner.side, learner.side), mode="bilinear")
         if maps is not None and not self.config.fusion:
             maps = maps[:, 0]
         shown = rows(self.modules, self._here(seen), maps)
@@ -177,7 +199,7 @@ class Learner:
         """The answers' cross-entropy; and focal and dice loss, where a decoder learns."""
         part, maps, losses = self.stage(stage), None, {}
         if "decoder" in self.modules and part.maps:
-            decoded = self.decoded(batch.tokens)
+            decoded = self.decoded(batch.tokens, batch.texts)
             given = batch.maps.reshape(len(batch.maps), -1, SIDE, SIDE)
             shown = [
                 given[i].to(decoded) if row < 0 else decoded[row]
@@ -200,7 +222,9 @@ class Learner:
         return {"focal": focal(maps, masks, alpha=alpha), "dice": dice(maps, masks)}
 
     def _here(self, seen: Seen) -> Seen:
-        """On the language model's device; cells where there is an enhancer."""
+        """On the language model's device; cells and texts where there is an enhancer."""
         device = self.language_model.device
-        cells = seen.cells.to(device) if seen.cells is not None and self.config.enhancer else None
-        return Seen(seen.pictures.to(device), cells)
+        if not self.config.enhancer:
+            return Seen(seen.pictures.to(device))
+        cells, texts = (None if t is None else t.to(device) for t in (seen.cells, seen.texts))
+        return Seen(seen.pictures.to(device), cells, texts)

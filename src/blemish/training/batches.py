@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -17,7 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blemish.detectors._anomalygpt_turn import Seen, cells, squared
+from blemish.detectors import _class_texts
+from blemish.detectors._adapter import AdapterConfig
+from blemish.detectors._anomalygpt_turn import Seen, squared
+from blemish.detectors._encoded import encoded
 from blemish.detectors._maps import finite
 from blemish.images import read_image
 from blemish.prompts import anomalygpt as prompts
@@ -65,7 +69,7 @@ class PictureBatches:
     Args:
         pictures: of the user.
         encoder: frozen.
-        layers: of the decoder; the last one's class token stands for the picture.
+        config: of the adapter: the decoder's layers, and what stands for a picture.
         size: pictures in a batch.
         seed: of wordings and made-up maps.
         dialogue: questions about other things, and their answers.
@@ -76,7 +80,7 @@ class PictureBatches:
         self,
         pictures: Pictures,
         encoder: Encoder,
-        layers: Sequence[int],
+        config: AdapterConfig,
         *,
         size: int = 16,
         seed: int = 0,
@@ -84,7 +88,8 @@ class PictureBatches:
         course: Course = Course(),
     ) -> None:
         self.pictures, self._course = pictures, course
-        self._encoder, self._layers, self._size, self._seed = encoder, tuple(layers), size, seed
+        self._encoder, self._config, self._size, self._seed = encoder, config, size, seed
+        self._texts = lru_cache(maxsize=_class_texts.KEPT)(self._texts_of)
         self._dialogue = tuple(dialogue) or prompts.dialogue()
 
     def during(self, course: Course) -> Self:
@@ -116,7 +121,7 @@ class PictureBatches:
             maps.append(torch.from_numpy(scores))
             turns.append(slots)
             answers.append(f" {answer}")
-        tokens, seen = self.seen([e.sample.image for e in shown], other)
+        tokens, texts, seen = self.seen([e.sample for e in shown], other)
         masks = np.stack([squared(mask_of(e).astype(np.float32), SIDE) > 0 for e in shown])
         return Batch(
             seen,
@@ -126,6 +131,7 @@ class PictureBatches:
             tuple(answers),
             tokens,
             torch.from_numpy(masks),
+            texts,
         )
 
     def example(self, number: int) -> Example:
@@ -140,29 +146,32 @@ class PictureBatches:
         return prompts.prompt(pair.question, pair.description), pair.answer
 
     def seen(
-        self, images: Sequence[Image], other: dict[int, Image] | None = None
-    ) -> tuple[tuple[Tensor, ...], Seen]:
-        """What the encoder gives of pictures.
+        self, samples: Sequence[Sample], other: dict[int, Image] | None = None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Seen]:
+        """What the encoder gives of pictures and of their classes.
 
         Args:
-            images: N pictures of any sizes.
+            samples: N, of one picture each, of any sizes.
             other: of some, by their place, the picture that is to stand there instead.
 
         Returns:
             For each layer (N, h, w, C) on the largest sides of their grids, each place with the
-            token nearest to it; and what stands for each picture, or for the other one.
+            token nearest to it; (2 + n, D) of each one's class, none where the decoder learns its
+            texts; and what stands for each picture, or for the other one.
         """
+        images, layers = [sample.image for sample in samples], self._config.layers
         both = [*images, *(other or {}).values()]
-        found = finite(
-            self._encoder.encode(both, layers=self._layers, size=self._encoder.default_size)
-        )
-        tokens = tuple(_joined([f.patches[k] for f in found[: len(images)]]) for k in self._layers)
-        standing = found[: len(images)]
+        found = finite(self._encoder.encode(both, layers=layers, size=self._encoder.default_size))
+        tokens = tuple(_joined([f.patches[k] for f in found[: len(images)]]) for k in layers)
+        texts = [self._texts(sample.class_name) for sample in samples]
         for row, place in enumerate(other or {}, len(images)):
-            standing[place] = found[row]
-        classes = torch.from_numpy(np.stack([features.class_token for features in standing]))
-        last = [torch.from_numpy(f.patches[self._layers[-1]])[None] for f in standing]
-        return tokens, Seen(classes, torch.cat([cells(patches) for patches in last]))
+            images[place], found[place] = both[row], found[row]
+        standing = encoded(self._config, self._encoder, images, found[: len(images)], texts)
+        return tokens, tuple(one for one in texts if one is not None), standing
+
+    def _texts_of(self, class_name: str) -> Tensor | None:
+        known = _class_texts.kinds(self._encoder, class_name) if self._config.apg else None
+        return _class_texts.texts(self._config, self._encoder, class_name, known)
 
     def _shares(self, step: int) -> tuple[str, ...]:
         """Sorts of questions in a batch."""
@@ -176,7 +185,7 @@ class PictureBatches:
         self, random: np.random.Generator, most: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         if self._course.fused:
-            return layered(random, len(self._layers), most)
+            return layered(random, len(self._config.layers), most)
         return made_up(random, most)
 
     def _apart(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ EPOCHS, LEAST = 50, 300
 adapter takes twice as many, half of them to learn where to look."""
 PICTURE = 100
 """The fewest steps of IAD-GPT's first stage, in which the picture alone is shown."""
+PUBLISHED: Mapping[str, float] = {"anomalygpt": 1e-3, "iad-gpt": 5e-4}
+"""The published highest learning rates, which adapters of the published size take."""
 _NEW, _AGAIN = 3e-3, 5e-4
-"""Highest learning rates from nothing and from an adapter. Published are 1e-3 for AnomalyGPT and
-5e-4 for IAD-GPT."""
+"""Those of compact ones from nothing and from an adapter."""
 _SMALL = "smollm2-135m"
 """The language model for which the rate of new adapters was chosen."""
 
@@ -35,6 +36,7 @@ class Wanted:
         left_out: see `AdapterConfig`.
         lora: changes to the language model's weights learn too.
         staged: it learns in IAD-GPT's three stages.
+        published: it has the published sizes, and learns as long and as fast as published.
     """
 
     kind: str = "anomalygpt"
@@ -44,6 +46,7 @@ class Wanted:
     left_out: tuple[str, ...] = ()
     lora: bool = False
     staged: bool = False
+    published: bool = False
 
     @property
     def usual(self) -> bool:
@@ -78,6 +81,7 @@ def stages(
     >>> stages(IAD_GPT, 8, None, 16, started=False)
     {1: 100, 2: 600, 3: 300}
     """
+    epochs = EPOCHS if wanted.published and epochs is None else epochs
     length = steps(pictures, epochs, batch, started)
     if not wanted.staged:
         return {1: length}
@@ -111,8 +115,10 @@ def settings(
 
 def rate(wanted: Wanted, language_model: Any, started: bool) -> float:
     """The highest learning rate that suits."""
-    published = wanted.kind == "iad-gpt" and language_model.name != _SMALL
-    return _AGAIN if started or published else _NEW
+    if wanted.published:
+        return PUBLISHED[wanted.kind]
+    large = wanted.kind == "iad-gpt" and language_model.name != _SMALL
+    return _AGAIN if started or large else _NEW
 
 
 def course(

@@ -32,12 +32,12 @@ def write(
         OutputError: it cannot be written.
     """
     examples = [batches.example(number) for number in range(sheets.SHOWN)]
-    tokens, seen = batches.seen([example.sample.image for example in examples])
+    tokens, texts, seen = batches.seen([example.sample for example in examples])
     random = np.random.default_rng(0)
     asked = [batches.asked(example, random, "presence") for example in examples]
     with torch.no_grad():
         shown = "decoder" in learner.modules and learner.stage(stage).maps
-        maps = learner.decoded(tokens) if shown else None
+        maps = learner.decoded(tokens, texts) if shown else None
         turns = learner.turns(seen, maps, [slots for slots, _ in asked], stage)
         said = learner.language_model.generate(
             turns, prefix=asked[0][0].before, most=_LONGEST, stop=(prompts.STOP,)

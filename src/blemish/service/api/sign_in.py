@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from html import escape
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
@@ -11,40 +10,16 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from blemish.service import passes
 from blemish.service.api.shared import Here
+from blemish.service.pages.render import render, texts
 from blemish.service.settings import ServiceSettings
 
 ADDRESS = "/sign-in"
 router = APIRouter(include_in_schema=False)
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Sign in – blemish</title>
-<link rel="stylesheet" href="/static/style.css">
-</head>
-<body>
-<main id="content">
-<h1>Sign in</h1>
-{said}
-<form method="post" action="/sign-in">
-<input type="hidden" name="then" value="{then}">
-<p><label for="token">The station's token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required
- autofocus></p>
-<p><button type="submit">Sign in</button></p>
-</form>
-</main>
-</body>
-</html>
-"""
 
 
 def page(then: str, said: str = "") -> str:
-    """The form as HTML; `then` is where to go from it."""
-    told = f'<p role="alert">{escape(said)}</p>' if said else ""
-    return _PAGE.format(then=escape(_own(then)), said=told)
+    """The form as HTML; `then` is where to go from it, `said` what was wrong with the token."""
+    return render("sign_in.html", place=None, then=_own(then), said=said)
 
 
 @router.get(ADDRESS)
@@ -61,7 +36,7 @@ async def sign_in(
     secret = here.settings.token.get_secret_value()
     if not secret or not passes.same(token.strip(), secret):
         await asyncio.sleep(0.5)  # who guesses is to wait
-        return HTMLResponse(page(then, "That is not the station's token."), 401)
+        return HTMLResponse(page(then, texts()["sign_in"]["wrong"]), 401)
     answer = RedirectResponse(_own(then), 303)
     answer.set_cookie(
         passes.COOKIE,

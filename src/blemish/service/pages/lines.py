@@ -6,20 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import File, Form, Path, Query, Response, UploadFile
-from pydantic import Field
+from fastapi import File, Form, Path, Response, UploadFile
 
 from blemish import registry
 from blemish.errors import BlemishError
 from blemish.service import problems
-from blemish.service.api.shared import Here, Long, Name, Number, Short, Side, Waiting, uploads
+from blemish.service.api.shared import Here, Long, Name, Number, Short, Side, uploads
 from blemish.service.pages import chart
-from blemish.service.pages.render import go, page, page_router, segment, texts
+from blemish.service.pages.render import go, line_address, page, page_router, segment, texts
 from blemish.service.station import Station
 from blemish.service.types import NewLine
 
 router = page_router()
-_Ids = list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]]
 _References = Annotated[list[UploadFile], File()]
 _EMPTY = {
     "name": "",
@@ -82,7 +80,7 @@ def create(
         made = here.create_line(replace(_line(given), references=came))
     except BlemishError as error:
         return _form(here, given, str(error), problems.status_of(error))
-    return go(_address(made.name))
+    return go(line_address(made.name))
 
 
 def _line(given: Mapping[str, str]) -> NewLine:
@@ -99,10 +97,6 @@ def _line(given: Mapping[str, str]) -> NewLine:
 def demo(here: Here) -> Response:
     """Make the demo line."""
     return go(f"/?line={segment(here.demo().name)}")
-
-
-def _address(name: str) -> str:
-    return f"/lines/{segment(name)}"
 
 
 @router.get("/lines/{name}")
@@ -128,7 +122,7 @@ def line(here: Here, name: Name) -> Response:
 def switch(here: Here, name: Name, number: Annotated[Number, Form()]) -> Response:
     """Send new inspections through another version."""
     here.switch(name, number)
-    return go(_address(name))
+    return go(line_address(name))
 
 
 @router.post("/lines/{name}/fit")
@@ -148,44 +142,14 @@ def fit(
     changed = ", ".join(words[key].lower() for key in changes) or words["why_nothing"]
     why = words["why_more"].format(count=len(came), changed=changed)
     here.fit(name, came, why, changes=changes)
-    return go(_address(name))
+    return go(line_address(name))
 
 
-@router.get("/lines/{name}/compare")
-async def compare(
-    here: Here,
-    waiting: Waiting,
-    name: Name,
-    before: Annotated[Number, Query()],
-    after: Annotated[Number, Query()],
-) -> Response:
-    """Two versions on the same history."""
-    found = await waiting.call(lambda: here.compare(name, before, after))
-    return page("compare.html", "lines", found=found, chosen=(), waiting=())
-
-
-@router.get("/lines/{name}/preview")
-async def preview(
-    here: Here,
-    waiting: Waiting,
-    name: Name,
-    ids: Annotated[_Ids, Query()] = [],  # noqa: B006 (read by FastAPI, never changed)
-) -> Response:
-    """What feedback would change, before it is applied."""
-
-    def work() -> Response:
-        found, waits = here.preview(name, ids), here.health(name).waiting
-        chosen = [one for one in waits if not ids or one.id in ids]
-        return page("compare.html", "lines", found=found, chosen=chosen, waiting=waits)
-
-    return await waiting.call(work)
-
-
-@router.post("/lines/{name}/apply")
-def apply(here: Here, name: Name, ids: Annotated[_Ids, Form()]) -> Response:
-    """Begin a version that knows the feedback that was shown."""
-    here.apply(name, ids)
-    return go(_address(name))
+@router.post("/lines/{name}/delete")
+def delete(here: Here, name: Name) -> Response:
+    """Delete a line and all that it has."""
+    here.delete_line(name)
+    return go("/lines")
 
 
 @router.get("/references/{sha256}")

@@ -59,17 +59,27 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def page(template: str, place: str, code: int = 200, **values: Any) -> HTMLResponse:
+def line_address(name: str) -> str:
+    """Of the page of a line."""
+    return f"/lines/{segment(name)}"
+
+
+def page(template: str, place: str | None, code: int = 200, **values: Any) -> HTMLResponse:
     """A page.
 
     Args:
         template: its file.
-        place: the entry of the navigation that it belongs to.
+        place: the entry of the navigation that it belongs to; "" for none of them, None for a page
+            without navigation.
         code: the status of the response.
         **values: what the template shows.
     """
-    made = _templates().get_template(template).render(place=place, **values)
-    return HTMLResponse(made, code)
+    return HTMLResponse(render(template, place=place, **values), code)
+
+
+def render(template: str, **values: Any) -> str:
+    """A template as text."""
+    return _templates().get_template(template).render(**values)
 
 
 def go(address: str) -> RedirectResponse:
@@ -95,19 +105,20 @@ class _Route(APIRoute):
             try:
                 return await handler(request)
             except BlemishError as error:
-                return _failed(problems.status_of(error), str(error))
+                return failed(problems.status_of(error), str(error))
             except RequestValidationError as error:
                 wrong = sorted({str(one["loc"][-1]) for one in error.errors()})
                 said = texts()["error"]["unreadable"].format(names=", ".join(wrong))
-                return _failed(422, said)
+                return failed(422, said)
             except HTTPException as error:
                 # What the guard found while the body was read keeps its status and its headers.
-                answer = _failed(error.status_code, str(error.detail))
+                answer = failed(error.status_code, str(error.detail))
                 answer.headers.update(error.headers or {})
                 return answer
 
         return shown
 
 
-def _failed(status: int, message: str) -> HTMLResponse:
-    return page("error.html", "", status, message=message)
+def failed(status: int, message: str) -> HTMLResponse:
+    """What went wrong, as a page."""
+    return page("error.html", "", status, status=status, message=message)

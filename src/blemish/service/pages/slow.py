@@ -1,0 +1,69 @@
+"""Work that takes longer than anybody looks at an empty page.
+
+It is begun once and goes on while its page is left; whoever asks for the same again finds it as far
+as it has come, or its result.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from blemish.errors import ServiceError
+
+_KEPT = 60.0
+"""Seconds for which a result stays: the page that waits for it asks once more to show it."""
+_AT_ONCE = 8
+
+
+@dataclass
+class _Work:
+    future: Future[Any] = field(default_factory=Future)
+    ended: float | None = None
+
+
+class Slow:
+    """Works by name; of the same name one at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._works: dict[Hashable, _Work] = {}
+
+    def get(self, name: Hashable, work: Callable[[], Any], seconds: float) -> Any:
+        """What the work returns or raises. Begun unless it is under way or was done just now.
+
+        Raises:
+            TimeoutError: it takes longer than so many seconds; ask again.
+            ServiceError: too much is worked on already.
+        """
+        with self._lock:
+            self._forget()
+            found = self._works.get(name)
+            if found is None:
+                if len(self._works) >= _AT_ONCE:
+                    raise ServiceError("Other versions are being compared. Ask again in a minute.")
+                found = self._works[name] = _Work()
+                run = threading.Thread(target=_run, args=(found, work), daemon=True)
+                run.start()
+        return found.future.result(seconds)
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        for name, one in list(self._works.items()):
+            if one.ended is not None and now - one.ended > _KEPT:
+                del self._works[name]
+
+
+def _run(of: _Work, work: Callable[[], Any]) -> None:
+    try:
+        result = work()
+    except BaseException as error:  # raised again where somebody waits for the result
+        of.ended = time.monotonic()
+        of.future.set_exception(error)
+    else:
+        of.ended = time.monotonic()
+        of.future.set_result(result)
