@@ -91,20 +91,21 @@ def lying(draw: Draw) -> Named:
 
 
 def bomb(draw: Draw) -> Named:
-    """Little that becomes much, just under the limits and far above them."""
+    """Little that becomes much: whole pictures just under the limits, and headers far above."""
     kind = draw.randrange(5)
     side = draw.choice((8000, 8192, 8193, 13_000, 30_000, 65_000))
+    rows = min(side, 8192)
     if kind == 0:
-        return "bomb.png", png(side, side, 8, 2, chunk(b"IDAT", _zeros(3 * side * min(side, 8192))))
+        return "bomb.png", png(side, side, 8, 2, chunk(b"IDAT", _zeros(rows * (3 * side + 1))))
     if kind == 1:
-        return "bomb.png", png(side, side, 1, 0, chunk(b"IDAT", _zeros(side * side // 8)))
+        return "bomb.png", png(side, side, 1, 0, chunk(b"IDAT", _zeros(rows * (side // 8 + 1))))
     if kind == 2:
         text = chunk(draw.choice((b"zTXt", b"iCCP")), b"x\0\0" + _zeros(200_000_000))
         return "text.png", png(1, 1, 8, 0, text, chunk(b"IDAT", zlib.compress(b"\0\0")))
     if kind == 3:
         return "strips.tiff", _tiff(
             {256: side, 257: side, 258: 8, 259: 8, 262: 1, 273: 122, 277: 1, 278: side, 279: 2**20}
-        ) + _zeros(side * min(side, 8192))
+        ) + _zeros(side * rows)
     return "frames.gif", valid("GIF", "P")[:-1] + b"\x2c" * 2_000_000 + b";"
 
 

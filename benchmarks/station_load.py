@@ -31,7 +31,7 @@ from station_served import BLEMISH, Served, processor, served
 
 from blemish.synthesis.procedural import make_part
 
-REFERENCES = 4
+DETECTOR, REFERENCES = "patch-memory", 4
 GOAL_COST, GOAL_PAGE = 0.10, 0.100
 
 
@@ -67,6 +67,7 @@ def through_station(
 def through_command(folder: Path, good: Path, out: Path) -> tuple[float, float]:
     """The same of `blemish inspect`, from its first row to its last."""
     command = [*BLEMISH, "inspect", str(folder), "--normal", str(good), "--out", str(out)]
+    command += ["--detector", DETECTOR]
     rows, total = out / "inspections.jsonl", len(list(folder.iterdir()))
     first: tuple[float, float, int] | None = None
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -130,7 +131,7 @@ def measured(options: argparse.Namespace, scratch: Path, station: Served) -> dic
     """Both ways in turns, and the pages."""
     good = pictures(scratch / "good", REFERENCES, options.side)
     files = pictures(scratch / "parts", options.pictures, options.side)
-    make_line(station.port, good, detector="patch-memory")
+    make_line(station.port, good, detector=DETECTOR)
     through_station(station, files, 3, options.clients, Noted())  # what is done once
     noted, start, rounds = Noted(), station.memory(), []
     for number in range(options.rounds):

@@ -132,6 +132,7 @@ def test_what_is_clear_is_read(text: str, scores: dict[int, float]) -> None:
 REPAIRED = [
     ("region 4: 90%", {4: 0.9}, "percent: 90%"),
     ("region 4: 90 %; region 7: 2,5 %", {4: 0.9, 7: 0.025}, "percent: 90 %"),
+    ("region 4: 90\x1f%", {4: 0.9}, "percent: 90\x1f%"),
     ("Region 4: 0,9; Region 7: 0,25.", {4: 0.9, 7: 0.25}, "decimal comma: 0,9"),
     ("regions 3-5: 0.8", {3: 0.8, 4: 0.8, 5: 0.8}, "range: 3-5"),
     ("Regionen 3 bis 5: 0.8", {3: 0.8, 4: 0.8, 5: 0.8}, "range: 3 bis 5"),

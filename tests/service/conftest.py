@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
 from blemish import registry
+from blemish.service import logs
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
 
@@ -76,3 +79,17 @@ def caps(station: Station, shade: ModuleType) -> str:
     """A line called "caps" whose good parts are light all over, ready to inspect."""
     shade.make_caps(station)
     return "caps"
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """The station's log; loggers are as before afterwards."""
+    names = ("blemish", "uvicorn", "alembic", "uvicorn.access")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(one.handlers[:], one.propagate, one.level, one.disabled) for one in loggers]
+    stream = io.StringIO()
+    logs.configure(["canary-token-1234567890", ""], stream)
+    yield stream
+    for one, (handlers, propagate, level, disabled) in zip(loggers, before, strict=True):
+        one.handlers[:], one.propagate, one.disabled = handlers, propagate, disabled
+        one.setLevel(level)

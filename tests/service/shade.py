@@ -84,10 +84,8 @@ class Shade:
         grey = sample.image[..., 0]
         if self.options.breaks_at in grey:
             raise RuntimeError("broken on purpose")
-        away = np.full(grey.shape, 255, np.int16)  # one known at a time, to be small
-        for one in self.known:
-            np.minimum(away, np.abs(grey.astype(np.int16) - one), out=away)
-        raw = away.astype(np.float32) / np.float32(255)
+        away = np.abs(np.arange(256)[:, None] - np.array(self.known)).min(1)
+        raw = (away / 255).astype(np.float32)[grey]
         assert self.calibration is not None
         verdict, reason = self.calibration.verdict(float(raw.max()))
         return Inspection(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,20 +82,6 @@ def get(*paths: str) -> list[httpx2.Response]:
             return [await client.get(path) for path in paths]
 
     return asyncio.run(run())
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """The station's log; loggers are as before afterwards."""
-    names = ("blemish", "uvicorn", "alembic", "uvicorn.access")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [(one.handlers[:], one.propagate, one.level, one.disabled) for one in loggers]
-    stream = io.StringIO()
-    logs.configure([SECRET, ""], stream)
-    yield stream
-    for one, (handlers, propagate, level, disabled) in zip(loggers, before, strict=True):
-        one.handlers[:], one.propagate, one.disabled = handlers, propagate, disabled
-        one.setLevel(level)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:

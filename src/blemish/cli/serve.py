@@ -54,7 +54,7 @@ def serve(
     if token_file:
         given["token"] = _token(token_file)
     settings = ServiceSettings.of(**given)
-    logs.configure([settings.token.get_secret_value(), settings.database])
+    logs.configure(settings.secrets)
     listening = server.listen(settings.host, settings.port)
     try:
         app = create_app(Station(settings))

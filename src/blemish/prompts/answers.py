@@ -124,7 +124,7 @@ def score(text: str, repaired: list[str]) -> tuple[float, int]:
     written = found[0]
     if written == "0" and text[found.end() :].rstrip() == ".":
         raise Unreadable("the reply ends with '0.', as if it were cut off")
-    value = float(written.rstrip("% \n\t").replace(",", "."))
+    value = float(written.rstrip("%").strip().replace(",", "."))
     if "," in written:
         repaired.append(f"decimal comma: {written}")
     if "%" in written:

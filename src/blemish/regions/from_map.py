@@ -56,7 +56,9 @@ def regions_from_map(maps: Sequence[AnomalyMap], point: OperatingPoint) -> tuple
         for number in np.flatnonzero(areas >= floor) + 1:
             x, y, w, h = (int(v) for v in stats[number, :4])
             mask = labels[y : y + h, x : x + w] == number
-            peak = point.score(float(raw[y : y + h, x : x + w][mask].max()))
+            # Without a copy of what the mask covers, which may be all of a large picture.
+            highest = np.max(raw[y : y + h, x : x + w], where=mask, initial=-np.inf)
+            peak = point.score(float(highest))
             across, down = centres[number] + 0.5  # of pixel centres
             place = position(float(down), float(across), *raw.shape)
             found.append(Region(1, (x, y, x + w, y + h), mask, peak, place, view))

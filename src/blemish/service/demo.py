@@ -17,7 +17,14 @@ from blemish.synthesis.procedural import DEFECTS, make_part
 
 NAME, KIND = "demo", "woven"
 DETECTOR = "anomalygpt"
-"""It answers questions too, without a network."""
+"""It answers questions too, without a network.
+
+The kind was chosen by measure, 8 good parts learnt (seeds 0 to 7). Of all eleven kinds, only woven
+and cast had each of 14 verdicts right (seeds 200 to 314). Of 23 further parts (seeds 400 to 524)
+woven had 20 right and no good part called anomalous, cast 22 and one, with maps that spread far
+beyond the defect. What woven misses are soft changes of brightness, and the odd stain. The parts
+that are shown have other seeds.
+"""
 GOOD, SHOWN = 8, 2
 """Good parts that the line learns, and that are inspected beside the defective ones."""
 _PATIENCE = 600.0

@@ -175,8 +175,8 @@ def _summary(found: Sequence[InspectionRow], lines: Sequence[str]) -> Mapping[st
     return {
         "Lines": ", ".join(lines),
         "Versions": ", ".join(dict.fromkeys(f"{r.line} {r.version}" for r in found)),
-        "From": times[0].isoformat(timespec="seconds"),
-        "To": times[-1].isoformat(timespec="seconds"),
+        "From": f"{times[0]:%Y-%m-%d %H:%M} UTC",
+        "To": f"{times[-1]:%Y-%m-%d %H:%M} UTC",
     }
 
 

@@ -180,7 +180,7 @@ class Listening:
             Plan.of(current),
             references=_joined(current.references, rejected, defective),
             cases=tuple(dict.fromkeys(cases)),
-            why=f"feedback: {len(rejected)} rejected finds, {len(missed)} missed defects",
+            why=f"feedback; rejected finds: {len(rejected)}, missed defects: {len(missed)}",
             applied=tuple(one.feedback.id for one in chosen),
         )
 

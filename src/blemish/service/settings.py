@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -132,6 +132,13 @@ class ServiceSettings(BaseSettings):
     def public(self) -> SplitResult:
         """The parts of `public_url`."""
         return urlsplit(self.public_url)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no log may hold."""
+        token, password = self.token.get_secret_value(), urlsplit(self.database).password or ""
+        found = (token, self.database, password, unquote(password))
+        return tuple(secret for secret in found if secret)
 
     @classmethod
     def of(cls, **given: Any) -> ServiceSettings:

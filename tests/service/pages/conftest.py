@@ -68,8 +68,15 @@ def served(shade: ModuleType, tmp_path: Path) -> Iterator[tuple[Station, str]]:
 
 
 @pytest.fixture
-def keep(tmp_path: Path) -> Callable[[Page, str], None]:
-    """Keeps a screenshot."""
+def audit() -> Callable[[Page], list[str]]:
+    """What somebody who sees badly or has no mouse would stumble over on a page, in words."""
+    script = Path(__file__).with_name("audit.js").read_text("utf-8")
+    return lambda page: list(page.evaluate(script))
+
+
+@pytest.fixture
+def keep(tmp_path: Path, audit: Callable[[Page], list[str]]) -> Callable[[Page, str], None]:
+    """Keeps a screenshot of a page that fits its window and that everybody can use."""
     folder = Path(os.environ.get("BLEMISH_SCREENSHOTS") or tmp_path / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -78,14 +85,27 @@ def keep(tmp_path: Path) -> Callable[[Page, str], None]:
         page.screenshot(path=folder / f"{name}.png", full_page=True)
         wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wider <= 0, f"{name} is {wider} pixels wider than its window"
+        assert audit(page) == [], name
 
     return shoot
 
 
 @pytest.fixture
-def opened(browser: Browser, served: tuple[Station, str]) -> Iterator[Callable[..., Page]]:
-    """Opens the station in a window of some size; what its console complains of is an error."""
-    said: list[str] = []
+def complaints() -> list[str]:
+    """What the consoles of pages said; a test that asks for it empties it."""
+    return []
+
+
+@pytest.fixture
+def opened(
+    browser: Browser, served: tuple[Station, str], complaints: list[str]
+) -> Iterator[Callable[..., Page]]:
+    """Opens the station in a window of some size.
+
+    What its console complains of is an error, and so is a request to anywhere else.
+    """
+    said = complaints
+    own = (served[1] + "/", "blob:", "data:")
     contexts = []
 
     def open_one(size: tuple[int, int], scheme: Any = "light") -> Page:
@@ -98,7 +118,10 @@ def opened(browser: Browser, served: tuple[Station, str]) -> Iterator[Callable[.
         page = context.new_page()
         page.set_default_timeout(SLOW)
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+        page.on(
+            "console", lambda m: said.append(f"{m.text} {page.url}") if m.type == "error" else None
+        )
+        page.on("request", lambda r: None if r.url.startswith(own) else said.append(r.url))
         page.goto("/")
         return page
 

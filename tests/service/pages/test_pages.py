@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -277,22 +276,3 @@ def test_each_field_and_picture_has_a_name_for_those_who_do_not_see_it(
         for field in [*parsed.all("input"), *parsed.all("textarea"), *parsed.all("select")]:
             known = field.get("id") in named or "aria-label" in field or field in parsed.labelled
             assert known or field.get("type") == "hidden", field
-
-
-def test_every_text_is_used_and_every_used_one_is_there() -> None:
-    texts = json.loads((ROOM / "texts.json").read_text("utf-8"))
-    there = {f"{page}.{name}" for page, of in texts.items() for name in of}
-    templates = "".join(p.read_text("utf-8") for p in (ROOM / "templates").iterdir())
-    code = "".join(p.read_text("utf-8") for p in (ROOM / "pages").iterdir() if p.is_file())
-    scripts = "".join(p.read_text("utf-8") for p in (ROOM / "static").glob("*.js"))
-    used = set(re.findall(r"\bt\.(\w+\.\w+)", templates))
-    used |= {f"script.{name}" for name in re.findall(r"\btexts\.(\w+)", scripts)}
-    looked_up = {"verdict", "state", "decided", "reason", "says"}
-    used = {one for one in used if one.partition(".")[0] not in looked_up}
-    for one in there:
-        page, name = one.split(".")
-        by_name = re.search(rf'"{name}"', templates + code) is not None
-        if page in looked_up or by_name:
-            used.add(one)
-    assert used - there == set()
-    assert there - used == set()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
-from blemish.service.api import examples
 from blemish.service.api.shared import Here, Wanted
 from blemish.service.types import Export
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"])
+_SHOWN: dict[str, Any] = {
+    # Some are JSON, so that a text is not all that may come.
+    "schema": {},
+    "example": "inspection,line,version,job,name,...",
+}
 
 
 @router.get(
     "/{kind}",
     response_class=Response,
-    responses=examples.file("*/*", "inspection,line,version,job,name,...", "The file."),
+    responses={200: {"description": "The file.", "content": {"*/*": _SHOWN}}},
 )
 def export(here: Here, kind: Annotated[Export, Path(examples=["csv"])], wanted: Wanted) -> Response:
     """JSON Lines, CSV, COCO, YOLO (a ZIP), Label Studio tasks, or a page that prints well."""

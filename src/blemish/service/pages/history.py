@@ -63,4 +63,10 @@ def say(
 def settings(here: Here, request: Request) -> Response:
     """What is here, and where."""
     base = str(request.base_url)
-    return page("settings.html", "settings", status=here.status(), base=base)
+    return page(
+        "settings.html",
+        "settings",
+        status=here.status(),
+        base=base,
+        guarded=bool(here.settings.token.get_secret_value()),
+    )

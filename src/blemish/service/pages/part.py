@@ -13,8 +13,9 @@ from blemish import registry
 from blemish.errors import InputError
 from blemish.report import evidence
 from blemish.service.api.shared import Here, Id, Long, Short, Waiting
-from blemish.service.pages.render import go, page, page_router
-from blemish.service.types import InspectionRow, Says, Version
+from blemish.service.pages.render import go, page, page_router, segment
+from blemish.service.pages.sending import shown_soon
+from blemish.service.types import InspectionRow, Job, Says, Version
 
 router = page_router()
 _Contours = Sequence[tuple[int, Sequence[tuple[int, int]]]]
@@ -38,6 +39,7 @@ def inspection(here: Here, id: Id) -> Response:
         messages=here.messages(id),
         talks=_talks(version),
         waits=bool(row.feedback) and _waits(here, row),
+        current=here.line(row.line).current,
     )
 
 
@@ -86,6 +88,25 @@ def say(
     """Note whether a verdict was right."""
     here.say(id, says, _mark(edges), comment.strip())
     return go(f"/inspections/{id}#say")
+
+
+@router.post("/inspections/{id}/again")
+async def again(here: Here, waiting: Waiting, id: Id) -> Response:
+    """Inspect the same picture with the line's current version."""
+
+    def work() -> Job:
+        row = here.inspection(id)
+        return here.submit(row.line, [here.original(id)])
+
+    return await shown_soon(here, waiting, work)
+
+
+@router.post("/inspections/{id}/delete")
+def delete(here: Here, id: Id) -> Response:
+    """Delete an inspection, its picture, and what was said of it."""
+    line = here.inspection(id).line
+    here.delete_inspection(id)
+    return go(f"/history?line={segment(line)}")
 
 
 def _mark(edges: Sequence[str]) -> tuple[int, int, int, int] | None:

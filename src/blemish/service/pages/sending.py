@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import File, Form, Query, Response, UploadFile
 
 from blemish.service.api.shared import Here, Id, Short, Waiting, uploads
 from blemish.service.pages.render import go, page, page_router
+from blemish.service.station import Station
+from blemish.service.streams import Streams
 from blemish.service.types import ENDED, Filter, Job, Line
 
 router = page_router()
@@ -31,7 +34,8 @@ def first(here: Here, line: _Line = "") -> Response:
     if chosen is None:
         return page("welcome.html", "inspect")
     recent = here.find(Filter(line=chosen.name), limit=_RECENT).items
-    return page("inspect.html", "inspect", lines=lines, line=chosen, recent=recent)
+    working = any(job.state not in ENDED for job in here.jobs(chosen.name, limit=5))
+    return page("inspect.html", "inspect", lines=lines, line=chosen, recent=recent, working=working)
 
 
 @router.post("/inspect")
@@ -42,9 +46,14 @@ async def submit(
     files: Annotated[list[UploadFile], File()],
 ) -> Response:
     """Take pictures; a single one is shown as soon as it is inspected."""
+    return await shown_soon(here, waiting, lambda: here.submit(line, uploads(files, here.settings)))
+
+
+async def shown_soon(here: Station, waiting: Streams, submit: Callable[[], Job]) -> Response:
+    """To the result of a single picture if it comes in a moment, else to the progress."""
 
     def work() -> Job:
-        job = here.submit(line, uploads(files, here.settings))
+        job = submit()
         return here.wait(job.id, _MOMENT) if job.total == 1 else job
 
     job = await waiting.call(work)

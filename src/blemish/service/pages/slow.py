@@ -15,8 +15,8 @@ from typing import Any
 
 from blemish.errors import ServiceError
 
-_KEPT = 60.0
-"""Seconds for which a result stays: the page that waits for it asks once more to show it."""
+_KEPT, _FAULTS_KEPT = 60.0, 5.0
+"""Seconds for which a result and a fault stay: a page that waits asks once more to show it."""
 _AT_ONCE = 8
 
 
@@ -54,8 +54,10 @@ class Slow:
     def _forget(self) -> None:
         now = time.monotonic()
         for name, one in list(self._works.items()):
-            if one.ended is not None and now - one.ended > _KEPT:
-                del self._works[name]
+            if one.ended is not None and one.future.done():
+                kept = _FAULTS_KEPT if one.future.exception() else _KEPT
+                if now - one.ended > kept:
+                    del self._works[name]
 
 
 def _run(of: _Work, work: Callable[[], Any]) -> None:

@@ -19,15 +19,6 @@ function send(files) {
 
 if (form) {
   const field = document.getElementById("files");
-  form.addEventListener("submit", () => {
-    told.textContent = texts.sending;
-    setTimeout(() => form.querySelectorAll("button").forEach((one) => (one.disabled = true)));
-  });
-  // The page may come back from the browser's memory.
-  addEventListener("pageshow", () => {
-    told.textContent = "";
-    form.querySelectorAll("button").forEach((one) => (one.disabled = false));
-  });
   field.addEventListener("change", () => field.files.length && form.requestSubmit());
   for (const name of ["dragenter", "dragover"]) {
     addEventListener(name, (event) => {
@@ -84,6 +75,10 @@ function camera(panel, open) {
 const chosen = document.getElementById("chosen");
 const references = document.getElementById("references");
 if (chosen) {
+  const detector = document.getElementById("detector");
+  const need = () => (references.required = detector.selectedOptions[0].dataset.needs === "references");
+  detector.addEventListener("change", need);
+  need();
   references.addEventListener("change", () => {
     for (const shown of chosen.querySelectorAll("img")) URL.revokeObjectURL(shown.src);
     const pictures = [...references.files].filter((file) => /^image\//.test(file.type));

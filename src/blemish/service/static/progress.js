@@ -17,7 +17,10 @@ function show(item) {
   }
   const badge = document.createElement("span");
   badge.className = `badge ${item.verdict || item.state}`;
-  badge.textContent = texts.words[item.verdict || item.state];
+  const sign = document.createElement("span");
+  sign.setAttribute("aria-hidden", "true");
+  sign.textContent = texts.signs[item.verdict] ?? "";
+  badge.append(sign, ` ${texts.words[item.verdict || item.state]}`);
   result.replaceChildren(badge);
   if (item.fault) result.append(` ${item.fault.message}`);
 }
@@ -27,7 +30,7 @@ if (job.dataset.events) {
   source.addEventListener("progress", (event) => {
     const now = JSON.parse(event.data);
     document.getElementById("bar").value = now.done + now.failed;
-    said.textContent = say(texts.progress, now);
+    said.textContent = say(texts.progress, now) + (now.failed ? say(texts.failed, now) : "");
     now.items.forEach(show);
     if (!["done", "cancelled", "failed"].includes(now.state)) return;
     source.close();

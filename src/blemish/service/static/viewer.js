@@ -10,8 +10,7 @@ const { width, height } = stages[0].dataset;
 const MOST = 16;
 let view = { zoom: 1, x: 0, y: 0 }; // x and y in shares of a pane: both panes may differ in size
 
-// A pane has the shape of the part; very long ones are bounded, so that they fit on a screen.
-group.style.setProperty("--ratio", Math.min(2.5, Math.max(0.6, width / height)));
+group.classList.add("scaled");
 group.style.setProperty("--letter", `${Math.max(width, height) / 26}px`);
 
 function show(next, moving = false) {
