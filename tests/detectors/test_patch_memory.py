@@ -263,13 +263,12 @@ def test_a_missed_defect_lowers_the_operating_point_until_it_is_found(
     patch_memory: Make, good: list[Sample], broken: Sample, one: One
 ) -> None:
     fitted = patch_memory().fit(good[:3])
-    raw = one(fitted, broken).raw_score
+    raw, point = one(fitted, broken).raw_score, fitted.calibration
+    assert raw is not None
+    assert point is not None
     # An operating point that just misses it.
-    lax = next(
-        a
-        for a in np.geomspace(0.05, 1e-9, 60)
-        if fitted.calibration.moved(a).verdict(raw)[0] == "normal"
-    )
+    targets = np.geomspace(0.05, 1e-9, 60)
+    lax = next(a for a in targets if point.moved(a).verdict(raw)[0] == "normal")
     missing = patch_memory(false_alarms=float(lax))
     before = one(missing.fit(good[:3]), broken)
     after = one(missing.fit(good[:3], [Example(broken, "anomalous")]), broken)

@@ -76,25 +76,28 @@ def test_a_server_that_is_killed_in_the_middle_of_many_uploads(
             if said.status_code in (200, 202):
                 assert accepted.setdefault(number, said.json()["id"]) == said.json()["id"]
 
-    with served(shade, settings) as (address, process):
-        with httpx2.Client(base_url=address, timeout=30) as client, ThreadPoolExecutor(8) as pool:
-            sent = [pool.submit(upload, client, number) for number in range(UPLOADS)]
-            while len(accepted) < UPLOADS // 3:
-                time.sleep(0.01)
-            os.kill(process, 9)
-            for one in sent:
-                one.result()
+    with (
+        served(shade, settings) as (address, process),
+        httpx2.Client(base_url=address, timeout=30) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        sent = [pool.submit(upload, client, number) for number in range(UPLOADS)]
+        while len(accepted) < UPLOADS // 3:
+            time.sleep(0.01)
+        os.kill(process, 9)
+        for one in sent:
+            one.result()
     before = len(accepted)
     assert before < UPLOADS
-    with served(shade, settings) as (address, _):
-        with httpx2.Client(base_url=address, timeout=60) as client, ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda number: upload(client, number), range(UPLOADS)))
-            assert len(accepted) == UPLOADS
-            for _ in range(3000):
-                figures = client.get("/metrics").text
-                if re.search(r"^blemish_queued_files 0\.0$", figures, re.MULTILINE):
-                    break
-                time.sleep(0.02)
+    with (
+        served(shade, settings) as (address, _),
+        httpx2.Client(base_url=address, timeout=60) as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        list(pool.map(lambda number: upload(client, number), range(UPLOADS)))
+        assert len(accepted) == UPLOADS
+        while not re.search(r"^blemish_queued_files 0\.0$", client.get("/metrics").text, re.M):
+            time.sleep(0.05)
     with Station(settings) as last:
         rows = last.find(Filter(), limit=500).items
         assert Counter(row.name for row in rows) == Counter(f"{n}.png" for n in range(UPLOADS))
