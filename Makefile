@@ -17,7 +17,7 @@ DEV := .venv/.installed-dev-$(STATE)
 help:
 	@echo "make demo         install into .venv, inspect real solar cells, write a report"
 	@echo "make test         install into .venv with the dev extra, run every check and test"
-	@echo "make soak         the same, then install as for make test, see what the station bears, two to three hours"
+	@echo "make soak         install as for make test, load the station for two to three hours, Linux"
 	@echo "make constraints  pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove .venv and what the commands above wrote"
 	@echo

@@ -131,7 +131,7 @@ def make_caps(station: Station, **options: Any) -> None:
 
 def until_fitted(station: Station, line: str) -> None:
     """Wait until the newest version of a line is ready or has failed."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while station.line(line).state == "fitting":
         assert time.monotonic() < end
         time.sleep(0.005)

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from blemish.errors import NotFoundError, OutputError
+from blemish.errors import NotFoundError, OutputError, SavedError
 from blemish.service import erasing, jobs
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
@@ -236,6 +237,24 @@ def test_files_that_no_row_names_are_swept_up_at_a_start(
         within(10, lambda: not {orphan, "a" * 64} & kept(second))
         assert kept(second) == named
         assert second.maps(id)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_files_of_another_database_are_left_alone(
+    shade: ModuleType, settings: ServiceSettings, tmp_path: Path, marked: bool
+) -> None:
+    with Station(settings) as first:
+        shade.make_caps(first)
+        inspected(first, shade.picture(0))
+        before = kept(first)
+    if not marked:  # as an older station left it
+        (settings.folder / "database.id").unlink()
+    other = settings.model_copy(update={"database": f"sqlite:///{tmp_path}/other.sqlite3"})
+    with pytest.raises(SavedError, match="of another database"):
+        Station(other)
+    with Station(settings) as again:
+        assert kept(again) == before
+        assert inspected(again, shade.picture(90))
 
 
 def test_a_request_that_is_refused_leaves_no_file(

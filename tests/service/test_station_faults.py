@@ -110,10 +110,10 @@ def test_a_server_that_is_killed_in_the_middle_of_many_uploads(
 
 
 class Cable:
-    """A port that leads to another one until it is cut."""
+    """A port that leads to another address until it is cut."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._to = (host, port)
+    def __init__(self, family: socket.AddressFamily, to: str | tuple[str, int]) -> None:
+        self._family, self._to = family, to
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listening.getsockname()[1])
         self._open: list[socket.socket] = []
@@ -141,7 +141,8 @@ class Cable:
                 if not self._whole:
                     near.close()
                     continue
-                far = socket.create_connection(self._to)
+                far = socket.socket(self._family)
+                far.connect(self._to)
                 self._open += [near, far]
                 for ends in ((near, far), (far, near)):
                     threading.Thread(target=self._carry, args=ends, daemon=True).start()
@@ -159,8 +160,13 @@ class Cable:
 def test_a_database_server_that_goes_away_in_the_middle_and_comes_back(
     shade: ModuleType, postgres_url: URL, tmp_path: Path
 ) -> None:
-    cable = Cable(postgres_url.host or "127.0.0.1", postgres_url.port or 5432)
-    url = make_url(postgres_url).set(host="127.0.0.1", port=cable.port)
+    port, folder = postgres_url.port or 5432, postgres_url.query.get("host")
+    if isinstance(folder, str):
+        cable = Cable(socket.AF_UNIX, f"{folder}/.s.PGSQL.{port}")
+    else:
+        cable = Cable(socket.AF_INET, (postgres_url.host or "127.0.0.1", port))
+    plain = make_url(postgres_url).difference_update_query(["host"])
+    url = plain.set(host="127.0.0.1", port=cable.port)
     database = url.render_as_string(hide_password=False)
     settings = ServiceSettings.of(folder=tmp_path / "station", database=database, batch=2)
     with Station(settings) as station:

@@ -10,32 +10,31 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from sqlalchemy import event, update
 
 from blemish.errors import ConflictError, ServiceError, StoreBusyError
-from blemish.service import compare, records, storing
+from blemish.service import compare, records
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
 from blemish.service.store import tables as t
+from blemish.service.store.columns import now
 from blemish.service.types import Filter
 
 
 def test_a_job_whose_last_files_are_stored_at_once_is_done(
-    shade: ModuleType, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+    shade: ModuleType, settings: ServiceSettings
 ) -> None:
-    """In PostgreSQL neither of two transactions sees that the other has stored the rest."""
-    put, both = storing._put, threading.Barrier(2)
-
-    def together(*given: Any) -> None:
-        put(*given)
-        if settings.database:
-            both.wait(10)
-
-    with Station(settings.model_copy(update={"workers": 2, "batch": 1})) as station:
-        shade.make_caps(station)
-        monkeypatch.setattr(storing, "_put", together)
-        for _ in range(3):
-            job = station.submit("caps", [shade.picture(0), shade.picture(90)])
-            assert station.wait(job.id, 15).state == "done"
+    """In PostgreSQL neither of two transactions sees what the other has not committed."""
+    with Station(settings) as first:
+        shade.make_caps(first)
+    second = Station(settings.model_copy(update={"workers": 2, "batch": 1}))
+    job = second.submit("caps", [shade.picture(0), shade.picture(90)])
+    with second._shop.database.session() as session:
+        session.execute(update(t.Job).values(started=now()))  # others of its files have ended
+    if settings.database:
+        event.listen(second._shop.database._engine, "commit", lambda _: time.sleep(1))
+    with second:
+        assert second.wait(job.id, 15).state == "done"
 
 
 def test_cancelling_what_ends_at_that_moment_says_what_became_of_it(

@@ -180,7 +180,8 @@ class Listening:
             Plan.of(current),
             references=_joined(current.references, rejected, defective),
             cases=tuple(dict.fromkeys(cases)),
-            why=f"feedback; rejected finds: {len(rejected)}, missed defects: {len(missed)}",
+            why=f"feedback: {_counted(rejected, 'rejected find')}, "
+            f"{_counted(missed, 'missed defect')}",
             applied=tuple(one.feedback.id for one in chosen),
         )
 
@@ -212,6 +213,10 @@ class Listening:
             days=tuple((date, rates(days[date])) for date in sorted(days)),
             waiting=tuple(one.feedback for one in self.waiting(line)),
         )
+
+
+def _counted(rows: Sequence[InspectionRow], what: str) -> str:
+    return f"{len(rows)} {what}{'s' * (len(rows) != 1)}"
 
 
 def _joined(

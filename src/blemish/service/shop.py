@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import func, select
+
 from blemish.calibration import Calibration
+from blemish.errors import OutputError, SavedError
+from blemish.files import install
 from blemish.images import decode_image
 from blemish.service import heat, records
 from blemish.service.fitting import Detectors
@@ -19,7 +23,7 @@ from blemish.service.store.files import Files
 from blemish.service.types import InspectionRow, Reference, Version
 from blemish.types import AnomalyMap, Detector, Image, Sample
 
-LOCAL, FITTED = "station.sqlite3", "detectors"
+LOCAL, FITTED, MARK = "station.sqlite3", "detectors", "database.id"
 
 WORK, LINES, SWEEP = "work", "lines", "sweep"
 """Topics of news beside the ids of jobs: something waits to be inspected; a version has changed;
@@ -77,11 +81,13 @@ class Shop:
         """Open and migrate the store.
 
         Raises:
-            OutputError, StoreBusyError, SavedError: as `Database.migrate`.
+            OutputError, StoreBusyError: as `Database.migrate`.
+            SavedError: as there; or the folder is another database's.
         """
         files = Files(settings.folder / "files")
         database = Database(settings.database or sqlite_url(settings.folder / LOCAL))
         database.migrate()
+        _bind(settings.folder, database, files)
         where = {"device": settings.device, "dtype": settings.dtype}
         small = Small(settings.folder / "small")
         return cls(settings, database, files, small, Detectors(where))
@@ -141,3 +147,27 @@ class Shop:
         values = inspection.version.calibration
         point = Calibration.from_json(values) if values else None
         return heat.scores(raw, point, inspection.row["evidence"])
+
+
+def _bind(folder: Path, database: Database, files: Files) -> None:
+    """Note in a folder whose files it has; raise SavedError where they are another database's."""
+    with database.reading() as session:
+        own = session.scalars(select(t.Folder.id)).one()
+        lines = session.scalar(select(func.count(t.Line.id)))
+    mark = folder / MARK
+    try:
+        found = mark.read_text("ascii").strip() if mark.exists() else ""
+        empty = next(files.names(), None) is None
+        if found not in ("", own) or not (found or lines or empty):
+            raise SavedError(
+                f"The files in {folder} are of another database than this one, which would take "
+                "them for left over and delete them. Name the database that they were made with, "
+                "or another folder."
+            )
+        if not found:
+            install(mark, own.encode())
+    except OSError as cause:
+        raise OutputError(
+            f"{mark} cannot be written or read: {cause.strerror or cause}. Give this account the "
+            "permission."
+        ) from cause

@@ -130,7 +130,7 @@ READ: dict[str, tuple[Callable[[], bytes], int, tuple[int, int]]] = {
     **{f"turned {n}": (lambda n=n: rotated(n), 240, (60, 40)) for n in (5, 6, 7, 8)},  # type: ignore[misc]
     "grey": (lambda: saved(grey(mode="L")), 240, (40, 60)),
     "CMYK": (lambda: saved(grey(mode="CMYK"), "TIFF"), 240, (40, 60)),
-    "palette": (lambda: saved(grey(mode="P")), 240, (40, 60)),
+    "palette": (lambda: saved(grey().quantize(2)), 240, (40, 60)),
     "transparent": (lambda: saved(clear()), 255, (40, 60)),
     "16 bits": (
         lambda: saved(PIL.Image.fromarray(np.full((40, 60), 240 * 257, np.uint16))),
@@ -138,7 +138,7 @@ READ: dict[str, tuple[Callable[[], bytes], int, tuple[int, int]]] = {
         (40, 60),
     ),
     "animation": (
-        lambda: saved(grey(mode="P"), "GIF", save_all=True, append_images=[grey(0, "P")]),
+        lambda: saved(grey().quantize(2), "GIF", save_all=True, append_images=[grey(0)]),
         240,
         (40, 60),
     ),

@@ -158,9 +158,10 @@ def test_the_same_is_said_of_many_with_the_keyboard_alone(
     page.goto("/history")
     page.get_by_label("Select all on this page").focus()
     page.keyboard.press("Space")
-    expect(page.locator("#count")).to_have_text("2 selected")
+    expect(page.locator("#count")).to_have_text("2 selected.")
     page.get_by_role("button", name="The verdict is right").focus()
     page.keyboard.press("Enter")
     page.wait_for_load_state()
-    expect(page.get_by_text("right", exact=True)).to_have_count(3)  # one is in the filter
+    expect(page.get_by_text("You said: right")).to_have_count(2)
+    expect(page.get_by_role("status").first).to_contain_text("Noted: 2.")
     assert [row.feedback[0].says for row in station.find(Filter()).items] == ["right", "right"]

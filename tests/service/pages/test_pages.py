@@ -188,7 +188,7 @@ def test_the_same_is_said_of_several_at_once(
     ids = [inspected(client, shade, spot).rpartition("/")[2] for spot in (None, 0, 0)]
     fields = {"says": "right", "ids": ids[:2], "back": "verdict=normal&line=caps"}
     answer = client.post("/history/feedback", data=fields)
-    assert (answer.status_code, answer.url.query) == (200, b"verdict=normal&line=caps")
+    assert (answer.status_code, answer.url.query) == (200, b"verdict=normal&line=caps&noted=2")
     assert [len(station.inspection(id).feedback) for id in ids] == [1, 1, 0]
 
 

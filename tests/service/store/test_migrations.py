@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import importlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import URL, create_engine, inspect, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from blemish.errors import SavedError
 from blemish.service.store import migrations
 from blemish.service.store.database import Database, sqlite_url
-from blemish.service.store.tables import Base, Line
+from blemish.service.store.tables import Base, Folder, Line
 
 Opens = Callable[..., Database]
 
@@ -54,6 +58,32 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     database.migrate()
     with database.reading() as session:
         assert session.scalar(text("SELECT name FROM line")) == "caps"
+
+
+def test_a_database_of_the_first_step_keeps_what_it_has(address: URL, opened: Opens) -> None:
+    first = importlib.import_module("blemish.service.store.migrations.versions.r0001_first")
+    engine = create_engine(address)
+    with engine.begin() as connection:
+        options = {"version_table": migrations.TABLE}
+        context = MigrationContext.configure(connection, opts=options)
+        with Operations.context(context):
+            first.upgrade()
+        context.stamp(ScriptDirectory(Path(migrations.__file__).parent), "0001")
+        connection.execute(
+            text("INSERT INTO line (id, name, current, created) VALUES ('a', 'caps', 1, :now)"),
+            {"now": datetime(2026, 3, 1)},
+        )
+    assert "folder" not in inspect(engine).get_table_names()
+    engine.dispose()
+    database = opened(address)
+    database.migrate()
+    with database.reading() as session:
+        assert session.scalars(select(Line)).one().name == "caps"
+        ids = session.scalars(select(Folder.id)).all()
+    assert [len(id) for id in ids] == [32]
+    database.migrate()
+    with database.reading() as session:
+        assert session.scalars(select(Folder.id)).all() == ids
 
 
 def test_several_may_start_at_once(address: URL, opened: Opens) -> None:

@@ -31,9 +31,11 @@ def history(
     request: Request,
     wanted: Wanted,
     after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+    noted: Annotated[int, Query(ge=0, le=_PAGE)] = 0,
 ) -> Response:
     """Inspections, the newest first."""
-    asked = [one for one in request.query_params.multi_items() if one[0] != "after"]
+    asked = request.query_params.multi_items()
+    asked = [one for one in asked if one[0] not in ("after", "noted")]
     return page(
         "history.html",
         "history",
@@ -41,6 +43,7 @@ def history(
         wanted=wanted,
         page=here.find(wanted, after, _PAGE),
         after=after,
+        noted=noted,
         query=urlencode(asked),
         exports=_EXPORTS,
     )
@@ -56,7 +59,7 @@ def say(
     """The same word on several inspections."""
     for one in ids:
         here.say(one, says)
-    return go(f"/history?{back}")
+    return go(f"/history?{back}{'&' * bool(back)}noted={len(ids)}")
 
 
 @router.get("/settings")

@@ -102,7 +102,8 @@ def demo(here: Here) -> Response:
 @router.get("/lines/{name}")
 def line(here: Here, name: Name) -> Response:
     """A line: its versions, its health, what waits."""
-    found, versions, health = here.line(name), here.versions(name), here.health(name)
+    # In this order: what ends meanwhile is shown as unfinished, and the page looks again.
+    versions, found, health = here.versions(name), here.line(name), here.health(name)
     current = next((one for one in versions if one.number == found.current), versions[0])
     return page(
         "line.html",

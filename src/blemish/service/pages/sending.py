@@ -33,8 +33,9 @@ def first(here: Here, line: _Line = "") -> Response:
     chosen = _chosen(lines, line)
     if chosen is None:
         return page("welcome.html", "inspect")
-    recent = here.find(Filter(line=chosen.name), limit=_RECENT).items
+    # First what goes on: what ends meanwhile is shown as unfinished, and the page looks again.
     working = any(job.state not in ENDED for job in here.jobs(chosen.name, limit=5))
+    recent = here.find(Filter(line=chosen.name), limit=_RECENT).items
     return page("inspect.html", "inspect", lines=lines, line=chosen, recent=recent, working=working)
 
 

@@ -120,9 +120,9 @@ class Database:
                 migrations.upgrade(connection)
 
     def ping(self) -> None:
-        """Nothing where the database answers. Raises as `reading`."""
+        """Nothing where the database answers what it is asked. Raises as `reading`."""
         with self.reading() as session:
-            session.execute(text("SELECT 1"))
+            session.execute(text(f"SELECT 1 FROM {migrations.TABLE}"))
 
     def close(self) -> None:
         """Give back all connections."""

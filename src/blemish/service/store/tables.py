@@ -61,6 +61,15 @@ class Base(DeclarativeBase):
     id: Mapped[str] = mapped_column(String(32), unique=True, default=new_id, sort_order=-1)
 
 
+class Folder(Base):
+    """Has one row, whose `id` stands in the folder of the files as well.
+
+    What no row names is deleted there, so that a folder and another database's rows must not meet.
+    """
+
+    __tablename__ = "folder"
+
+
 class Line(Base):
     """A part type; what it is called in prompts and how it is inspected say its versions.
 
