@@ -12,8 +12,6 @@ import io
 import os
 import queue
 import re
-import shutil
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -22,12 +20,11 @@ from pathlib import Path
 from typing import IO
 
 from blemish.errors import NotFoundError, OutputError, SavedError
+from blemish.files import PIECE, install
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SCRATCH = ".writing-"
 _ABANDONED = 24 * 3600.0
-_PIECE = 2**20
-"""Bytes that are in the memory at a time."""
 Put = Callable[[bytes | IO[bytes]], str]
 
 
@@ -95,9 +92,8 @@ class Files:
             # A file that was damaged is mended by the next one who brings its content.
             if not _is_whole(path):
                 made = not path.parent.exists()
-                path.parent.mkdir(exist_ok=True)
                 source.seek(0)
-                _install(path, source)
+                install(path, source)
                 if made:
                     _sync(self.folder)
             # Else another thread may have renamed it a moment ago, and not come so far yet.
@@ -184,24 +180,9 @@ class Files:
 
 def _sha256(file: IO[bytes]) -> str:
     digest = hashlib.sha256()
-    while piece := file.read(_PIECE):
+    while piece := file.read(PIECE):
         digest.update(piece)
     return digest.hexdigest()
-
-
-def _install(path: Path, source: IO[bytes]) -> None:
-    """As `blemish.files.install`, of what need not fit into the memory."""
-    handle, scratch = tempfile.mkstemp(prefix=_SCRATCH, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            shutil.copyfileobj(source, file, _PIECE)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
-        raise
 
 
 def _is_whole(path: Path) -> bool:
