@@ -7,9 +7,9 @@ from types import ModuleType
 import pytest
 
 from blemish.errors import ConflictError, InputError, NotFoundError, ReferencesError
+from blemish.service.quality import Rates, rates, true_of
 from blemish.service.station import Station
-from blemish.service.types import Filter, Rates
-from blemish.service.words import rates, true_of
+from blemish.service.types import Filter
 
 
 def inspected(station: Station, line: str, *uploads: object) -> list[str]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from blemish.errors import BlemishError, ConflictError, NotFoundError, ServiceError
 from blemish.runs import judging
 from blemish.service.history import History
+from blemish.service.quality import Change, Comparison, rates, truth
 from blemish.service.shop import Shop
-from blemish.service.types import Change, Comparison, Filter, InspectionRow, Version
-from blemish.service.words import rates, truth
+from blemish.service.types import Filter, InspectionRow, Version
 from blemish.types import Detector, Inspection, Sample, Verdict
 
 _KEPT = 20_000

@@ -15,8 +15,8 @@ from blemish.errors import BlemishError, OptionError
 from blemish.report import exports as formats
 from blemish.report.html import Card, write_report
 from blemish.runs import rows as run_rows
+from blemish.service.quality import truth
 from blemish.service.types import Export, Exported, InspectionRow
-from blemish.service.words import truth
 from blemish.types import AnomalyMap, Failure, Image
 
 MOST = 10_000

@@ -21,18 +21,10 @@ from blemish.service import fitting, records
 from blemish.service.compare import Comparing, comparison, refuse_unready
 from blemish.service.lines import Lines
 from blemish.service.plans import Plan
+from blemish.service.quality import Comparison, Health, Truth, rates, true_of
 from blemish.service.shop import Shop
 from blemish.service.store import tables as t
-from blemish.service.types import (
-    Comparison,
-    Feedback,
-    Health,
-    InspectionRow,
-    Reference,
-    Says,
-    Version,
-)
-from blemish.service.words import Truth, rates, true_of
+from blemish.service.types import Feedback, InspectionRow, Reference, Says, Version
 from blemish.types import Verdict
 
 LONGEST_COMMENT = 2000

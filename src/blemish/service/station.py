@@ -1,6 +1,6 @@
 """The inspection station: everything that a page or a program may do, without HTTP.
 
-Values go in and out as the dataclasses of `blemish.service.types`. Errors are those of
+Values go in and out as the dataclasses of `types` and `quality` beside it. Errors are those of
 `blemish.errors`: NotFoundError for what does not exist, ConflictError for what does not go now,
 InputError and OptionError for what cannot be used, StoreBusyError and OutputError for the store.
 All methods may be called from any thread.
@@ -21,16 +21,15 @@ from blemish.service.feedback import Listening
 from blemish.service.history import History
 from blemish.service.jobs import Jobs
 from blemish.service.lines import Lines
+from blemish.service.quality import Comparison, Health
 from blemish.service.settings import ServiceSettings
 from blemish.service.shop import Shop
 from blemish.service.talk import Talk
 from blemish.service.types import (
-    Comparison,
     Export,
     Exported,
     Feedback,
     Filter,
-    Health,
     InspectionRow,
     Job,
     Line,

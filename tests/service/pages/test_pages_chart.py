@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from blemish.service.pages import chart
-from blemish.service.types import Rates
+from blemish.service.quality import Rates
 
 
 def test_the_chart_puts_rates_where_they_belong() -> None:

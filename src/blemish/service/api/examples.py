@@ -7,18 +7,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from blemish.service.quality import Change, Comparison, Health, Rates
 from blemish.service.types import (
-    Change,
-    Comparison,
     Feedback,
-    Health,
     InspectionRow,
     ItemRow,
     Job,
     Line,
     MessageRow,
     Page,
-    Rates,
     Reference,
     Version,
 )

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from blemish.service.api import examples
 from blemish.service.api.shared import Here, Id, Long, Name, Waiting
-from blemish.service.types import Comparison, Feedback, Says, Version
+from blemish.service.quality import Comparison
+from blemish.service.types import Feedback, Says, Version
 
 router = APIRouter(tags=["feedback"])
 _Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from blemish.errors import OptionError
 from blemish.service.api import examples
 from blemish.service.api.shared import Here, Long, Name, Number, Short, Waiting, uploads
-from blemish.service.types import Comparison, Health, Line, NewLine, Version
+from blemish.service.quality import Comparison, Health
+from blemish.service.types import Line, NewLine, Version
 
 router = APIRouter(prefix="/v1/lines", tags=["lines"])
 _Options = Annotated[

@@ -9,7 +9,7 @@ from datetime import date
 from markupsafe import Markup
 
 from blemish.service.pages.render import texts
-from blemish.service.types import Rates
+from blemish.service.quality import Rates
 
 _WIDTH, _HEIGHT = 480, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 10, 26

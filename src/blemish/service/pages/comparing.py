@@ -15,7 +15,7 @@ from pydantic import Field
 from blemish.service.api.shared import Here, Name, Number, Waiting
 from blemish.service.pages.render import go, line_address, page, page_router
 from blemish.service.pages.slow import Slow
-from blemish.service.types import Comparison
+from blemish.service.quality import Comparison
 
 router = page_router()
 _MOMENT = 1.5
