@@ -1,7 +1,8 @@
 """Draws what a detector found onto the picture: heatmap, outlines, numbers, colour scale.
 
-The scale is fixed. A calibrated score of 0.5 is the operating point and always has the same
-colour, so a good part stays unpainted however its own map varies.
+The scale is fixed. 0.5 is the operating point and always has the same colour, so a good part stays
+unpainted however its own map varies. Where a defect raised the scores of the whole picture, 0.5 is
+where its regions begin (`blemish.runs.pictures.painted`).
 """
 
 from __future__ import annotations

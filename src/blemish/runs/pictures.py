@@ -14,6 +14,7 @@ import PIL.Image
 from blemish.calibration import Calibration
 from blemish.modalities.point_cloud import Cloud, write_ply
 from blemish.modalities.recording import Carried, Recording
+from blemish.regions.from_map import begin
 from blemish.report.overlay import overlay
 from blemish.runs import rows
 from blemish.runs.context import Context
@@ -182,13 +183,27 @@ def point_of(evidence: Mapping[str, Any]) -> Point:
     return named if isinstance(named, float) and 0 < named < 1 else None
 
 
-def painted(raw: AnomalyMap | None, point: Point) -> AnomalyMap | None:
+def scored(raw: AnomalyMap | None, point: Point) -> AnomalyMap | None:
     """A raw map as scores in [0, 1], 0.5 at the limit, (h, w) float32; None without a limit."""
     if raw is None or point is None:
         return None
     if isinstance(point, Calibration):
         return point.score(raw)
     return np.interp(raw, (0, point, 1), (0, 0.5, 1)).astype(np.float32)
+
+
+def painted(raw: AnomalyMap | None, point: Point) -> AnomalyMap | None:
+    """`scored` for the eye: 0.5 where regions begin.
+
+    With a calibration that is the limit, or above it where a defect raised the scores of the whole
+    picture: all of it would be coloured, and the places that stand out not to be told from it.
+    """
+    scores = scored(raw, point)
+    if raw is None or scores is None or not isinstance(point, Calibration):
+        return scores
+    # Never below the limit: no part may look worse than it scores.
+    start = max(0.5, point.score(begin(raw, point.threshold)))
+    return np.interp(scores, (0, start, 1), (0, 0.5, 1)).astype(np.float32)
 
 
 def write_overlay(

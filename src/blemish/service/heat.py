@@ -48,15 +48,20 @@ def spread(small: AnomalyMap, size: tuple[int, int]) -> AnomalyMap:
 
 
 def scores(
-    raw: AnomalyMap, calibration: Calibration | None, evidence: Mapping[str, Any]
+    raw: AnomalyMap,
+    calibration: Calibration | None,
+    evidence: Mapping[str, Any],
+    *,
+    painted: bool,
 ) -> AnomalyMap:
-    """A raw map as scores in [0, 1], 0.5 at the operating point.
+    """A raw map as scores in [0, 1], 0.5 at the operating point; painted, where regions begin.
 
     Without any known operating point the map's own range is stretched over [0, 1].
     """
-    painted = pictures.painted(raw, calibration or pictures.point_of(evidence))
-    if painted is not None:
-        return painted
+    made = pictures.painted if painted else pictures.scored
+    found = made(raw, calibration or pictures.point_of(evidence))
+    if found is not None:
+        return found
     low, high = float(raw.min()), float(raw.max())
     return np.asarray((raw - low) / max(high - low, 1e-6), np.float32)
 

@@ -119,7 +119,7 @@ class History:
 
     def maps(self, id: str, view: int, coloured: bool) -> bytes:
         """The map of a view as PNG."""
-        scored = self._shop.scored(self._kept(id)[1], view)
+        scored = self._shop.scored(self._kept(id)[1], view, painted=coloured)
         if scored is None:
             raise NotFoundError(f"Inspection {id} has no anomaly map of view {view}.")
         return heat.layer(scored) if coloured else heat.grey(scored)

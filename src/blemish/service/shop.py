@@ -139,14 +139,16 @@ class Shop:
         image = self.image(row.sha256, row.name)
         return Sample(image, version.class_name, standards=version.standards, id=row.id)
 
-    def scored(self, inspection: t.Inspection, view: int) -> AnomalyMap | None:
-        """The map of a view as scores in [0, 1], (h, w); None where there is none."""
+    def scored(
+        self, inspection: t.Inspection, view: int, *, painted: bool = True
+    ) -> AnomalyMap | None:
+        """The map of a view as scores in [0, 1], (h, w), for the eye; None where there is none."""
         if not 0 <= view < len(inspection.maps):
             return None
         raw = heat.unpacked(self.files.read(inspection.maps[view]))
         values = inspection.version.calibration
         point = Calibration.from_json(values) if values else None
-        return heat.scores(raw, point, inspection.row["evidence"])
+        return heat.scores(raw, point, inspection.row["evidence"], painted=painted)
 
 
 def _bind(folder: Path, database: Database, files: Files) -> None:
