@@ -168,6 +168,20 @@ def test_the_same_key_gives_the_same_job_even_at_the_same_moment(
     assert station.find(Filter()).total == 1
 
 
+def test_the_same_key_with_something_else_is_refused(
+    station: Station, caps: str, shade: ModuleType
+) -> None:
+    files = [shade.picture(), shade.picture(0)]
+    id = station.submit(caps, files, key="shift 12").id
+    station.create_line(NewLine("nuts", detector="shade", references=(shade.picture(),)))
+    shade.until_fitted(station, "nuts")
+    for line, sent in [("nuts", files), (caps, [*files, files[0]]), (caps, files[::-1])]:
+        with pytest.raises(ConflictError, match=id):
+            station.submit(line, sent, key="shift 12")
+    again = station.wait(station.submit(caps, files, key="shift 12").id, 10)
+    assert (again.id, again.total) == (id, 2)
+
+
 def test_every_file_of_many_jobs_is_inspected_once(
     station: Station, caps: str, shade: ModuleType
 ) -> None:

@@ -14,7 +14,7 @@ from blemish.service import records
 from blemish.service.shop import WORK, Shop
 from blemish.service.store import tables as t
 from blemish.service.store.columns import now
-from blemish.service.store.files import Put
+from blemish.service.store.files import Put, sha256_of
 from blemish.service.types import ENDED, ItemRow, Job, Progress, Sent
 
 HEARTBEAT = 15.0
@@ -47,7 +47,7 @@ class Jobs:
             if known is None:
                 self._admit(session, name, len(files))
         if known is not None:
-            return self.job(known)
+            return self._twin(known, name, [_sha256(sent) for sent in files])
         # First the files, then the rows that name them.
         with self._shop.files.held() as put:
             kept = [(sent.name, _put(sent, put)) for sent in files]
@@ -59,8 +59,21 @@ class Jobs:
                 if twin is None:
                     raise
                 self._shop.files.loose.put({sha256 for _, sha256 in kept})
-                id = twin
+                return self._twin(twin, name, [sha256 for _, sha256 in kept])
         self._shop.news.tell(WORK)
+        return self.job(id)
+
+    def _twin(self, id: str, name: str, pictures: Sequence[str]) -> Job:
+        """The job that a request has made before. Refuses one that only has the same key."""
+        with self._shop.database.reading() as session:
+            row = records.job_called(session, id)
+            same = row.line.name == name and pictures == [item.sha256 for item in row.items]
+        if not same:
+            raise ConflictError(
+                f"The idempotency key came with other files or another line before, for the job "
+                f"{id}, or some of that job's inspections were deleted. Give each request a key of "
+                "its own."
+            )
         return self.job(id)
 
     def _admit(self, session: Session, name: str, count: int) -> t.Version:
@@ -174,6 +187,11 @@ def _over(item: ItemRow) -> bool:
 def _put(sent: Sent, put: Put) -> str:
     with sent.open() as file:
         return put(file)
+
+
+def _sha256(sent: Sent) -> str:
+    with sent.open() as file:
+        return sha256_of(file)
 
 
 def _with_key(session: Session, key: str) -> str | None:

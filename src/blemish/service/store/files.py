@@ -83,7 +83,7 @@ class Files:
     def _put(self, data: bytes | IO[bytes], mine: list[str]) -> str:
         source = io.BytesIO(data) if isinstance(data, bytes) else data
         with _writing(self.folder):
-            sha256 = _sha256(source)
+            sha256 = sha256_of(source)
             path = self.path(sha256)
             with self._changing:
                 self._held[sha256] += 1
@@ -178,7 +178,8 @@ class Files:
         return gone
 
 
-def _sha256(file: IO[bytes]) -> str:
+def sha256_of(file: IO[bytes]) -> str:
+    """The hash of a file from where it stands, in hexadecimal digits."""
     digest = hashlib.sha256()
     while piece := file.read(PIECE):
         digest.update(piece)
@@ -189,7 +190,7 @@ def _is_whole(path: Path) -> bool:
     """Whether a file is there, with the content that its name says."""
     try:
         with path.open("rb") as file:
-            return _sha256(file) == path.name
+            return sha256_of(file) == path.name
     except OSError:
         return False
 
