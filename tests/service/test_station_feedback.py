@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from blemish.errors import ConflictError, InputError, NotFoundError, ReferencesError
+from blemish.service.plans import Plan
 from blemish.service.quality import Rates, rates, true_of
 from blemish.service.station import Station
-from blemish.service.types import Filter
+from blemish.service.types import Filter, Version
 
 
 def inspected(station: Station, line: str, *uploads: object) -> list[str]:
@@ -149,3 +152,131 @@ def test_unsure_counts_as_neither_and_without_a_truth_nothing_does() -> None:
     assert found.overkill_rate == 0
     assert rates({}).miss_rate is None
     assert true_of("normal", None) == ""
+
+
+def taught(station: Station, line: str, shade: ModuleType) -> Version:
+    """The version that knows all that waits."""
+    station.apply(line)
+    shade.until_fitted(station, line)
+    return station.versions(line)[0]
+
+
+def test_a_mistaken_good_is_taken_back(station: Station, caps: str, shade: ModuleType) -> None:
+    first = station.versions(caps)[0]
+    [id] = inspected(station, caps, shade.picture(0))
+    station.say(id, "good")
+    taught(station, caps, shade)
+    station.say(id, "right")
+    newest = taught(station, caps, shade)
+    assert newest.references == first.references
+    assert "1 taken back" in newest.why
+    [again] = inspected(station, caps, shade.picture(0))
+    assert station.inspection(again).verdict == "anomalous"
+
+
+def test_a_mistaken_defective_is_taken_back(station: Station, caps: str, shade: ModuleType) -> None:
+    [id] = inspected(station, caps, shade.picture(230))
+    station.say(id, "defective")
+    assert taught(station, caps, shade).cases == (id,)
+    station.say(id, "right")
+    assert taught(station, caps, shade).cases == ()
+    assert station.health(caps).waiting == ()
+
+
+def test_the_last_word_on_a_picture_counts_whichever_inspection_it_is_about(
+    station: Station, caps: str, shade: ModuleType
+) -> None:
+    first, second = inspected(station, caps, shade.picture(0), shade.picture(0))
+    station.say(first, "good")
+    station.say(second, "right")
+    assert station.health(caps).waiting == ()
+    station.say(first, "good")
+    assert [one.inspection for one in station.health(caps).waiting] == [first]
+    newest = taught(station, caps, shade)
+    [third] = inspected(station, caps, shade.picture(0))
+    assert station.inspection(third).verdict == "normal"
+    station.say(third, "defective")
+    newest = taught(station, caps, shade)
+    assert station.inspection(first).sha256 not in {r.sha256 for r in newest.references}
+    assert newest.cases == (third,)
+
+
+def test_a_new_version_is_like_the_current_one_not_like_the_newest(
+    station: Station, caps: str, shade: ModuleType
+) -> None:
+    dark, grey = inspected(station, caps, shade.picture(0), shade.picture(90))
+    station.say(dark, "good")
+    taught(station, caps, shade)
+    station.switch(caps, 1)
+    station.say(grey, "good")
+    by_feedback = {r.sha256 for r in taught(station, caps, shade).references}
+    assert station.inspection(dark).sha256 not in by_feedback
+    assert station.inspection(grey).sha256 in by_feedback
+    station.switch(caps, 1)
+    made = station.fit(caps, why="once more")
+    assert made.references == station.version(caps, 1).references
+    shade.until_fitted(station, caps)
+    assert station.fit(caps, version=2).references == station.version(caps, 2).references
+
+
+def test_a_failed_version_hands_nothing_on_but_where_it_is_tried_again(
+    station: Station, caps: str, shade: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ReferencesError("Too few.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shade.Shade, "fit", broken)
+        station.fit(caps, [shade.picture(0)])
+        shade.until_fitted(station, caps)
+    first, failed = station.version(caps, 1), station.version(caps, 2)
+    assert (failed.state, len(failed.references)) == ("failed", len(first.references) + 1)
+    assert station.fit(caps, version=2).references == failed.references
+    shade.until_fitted(station, caps)
+    station.switch(caps, 1)
+    assert station.fit(caps).references == first.references
+
+
+def test_a_change_that_came_in_between_is_not_undone(
+    station: Station, caps: str, shade: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [id] = inspected(station, caps, shade.picture(0))
+    station.say(id, "good")
+    plan = station._listening._plan
+
+    def slowly(*given: Any) -> Plan:
+        made = plan(*given)
+        station.fit(caps, [shade.picture(120)])
+        shade.until_fitted(station, caps)
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(station._listening, "_plan", slowly)
+        with pytest.raises(ConflictError, match="changed meanwhile"):
+            station.apply(caps)
+    assert [one.inspection for one in station.health(caps).waiting] == [id]
+    assert (
+        len(taught(station, caps, shade).references) == len(station.version(caps, 2).references) + 1
+    )
+
+
+def test_many_words_are_read_at_once(station: Station, caps: str, shade: ModuleType) -> None:
+    def asked() -> int:
+        asked: list[str] = []
+        engine = station._shop.database._engine
+
+        def count(*given: Any) -> None:
+            asked.append(given[2])
+
+        event.listen(engine, "before_cursor_execute", count)
+        station.health(caps)
+        event.remove(engine, "before_cursor_execute", count)
+        return len(asked)
+
+    ids = inspected(station, caps, *(shade.picture(dark) for dark in range(0, 60, 5)))
+    station.say(ids[0], "good")
+    few = asked()
+    for id in ids:
+        station.say(id, "good")
+    assert len(station.health(caps).waiting) == len(ids)
+    assert asked() == few

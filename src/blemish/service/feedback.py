@@ -2,19 +2,20 @@
 
 A rejected find (an anomalous or unsure verdict on a part that is good) joins the references of the
 next version, so that its patches are normal ones from then on. A missed defect (a normal or unsure
-verdict on a defective part) becomes a labelled case, which every later comparison reports. The
-calibration is redone by fitting. All other feedback is only counted.
+verdict on a defective part) becomes a labelled case, which every later comparison reports. Whoever
+was mistaken says so, and the next version is without that reference or case again. The calibration
+is redone by fitting. All other feedback is only counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import Session
 
 from blemish.errors import ConflictError, InputError, NotFoundError
 from blemish.service import fitting, records
@@ -24,7 +25,7 @@ from blemish.service.plans import Plan
 from blemish.service.quality import Comparison, Health, Truth, rates, true_of
 from blemish.service.shop import Shop
 from blemish.service.store import tables as t
-from blemish.service.types import Feedback, InspectionRow, Reference, Says, Version
+from blemish.service.types import Feedback, Line, Reference, Says, Version
 from blemish.types import Verdict
 
 LONGEST_COMMENT = 2000
@@ -34,28 +35,39 @@ Count = Counter[tuple[Verdict, Truth]]
 
 @dataclass(frozen=True)
 class Waiting:
-    """Feedback that no version knows yet, with what it is about."""
+    """The last word on a picture, which no version knows yet, and the inspection it is about."""
 
     feedback: Feedback
-    inspection: InspectionRow
+    verdict: Verdict
+    name: str
+    sha256: str
+
+    @property
+    def truth(self) -> Truth:
+        """What the part is."""
+        return true_of(self.verdict, self.feedback.says)
 
     @property
     def rejected(self) -> bool:
         """A find that was none."""
-        return self.feedback.says == "good" and self.inspection.verdict != "normal"
+        return self.truth == "good" and self.verdict != "normal"
 
     @property
     def missed(self) -> bool:
         """A defect that was not found, or not surely."""
-        return self.feedback.says == "defective" and self.inspection.verdict != "anomalous"
+        return self.truth == "defective" and self.verdict != "anomalous"
 
-    def teaches(self, version: Version) -> bool:
-        """Whether a version would be another one if it knew this. The rest is only counted."""
-        known = any(self.inspection.sha256 == r.sha256 for r in version.references)
-        case = self.inspection.id in version.cases
-        if self.feedback.says == "good":
+    def teaches(self, references: Container[str], cases: Container[str]) -> bool:
+        """Whether a version would be another one if it knew this. The rest is only counted.
+
+        Args:
+            references: pictures of that version's good parts.
+            cases: pictures of its labelled cases.
+        """
+        known, case = self.sha256 in references, self.sha256 in cases
+        if self.truth == "good":
             return case or (self.rejected and not known)
-        return self.feedback.says == "defective" and (known or (self.missed and not case))
+        return self.truth == "defective" and (known or (self.missed and not case))
 
 
 class Listening:
@@ -88,36 +100,37 @@ class Listening:
     def waiting(self, line: str) -> list[Waiting]:
         """What would teach a line's current version something, the oldest first.
 
-        Only the last word on each inspection counts.
+        Only the last word on each picture counts, whichever inspection of it that was about.
         """
         with self._shop.database.reading() as session:
             row = records.line_named(session, line)
-            of_line = row.id
             if not row.current:
                 return []
             current = records.version(records.version_numbered(session, row, row.current), row)
+            cases = _pictures(session, current.cases)
             last = (
                 select(func.max(t.Feedback.seq))
                 .join(t.Inspection, t.Inspection.id == t.Feedback.inspection_id)
-                .where(t.Inspection.line_id == of_line)
-                .group_by(t.Feedback.inspection_id)
+                .where(t.Inspection.line_id == row.id)
+                .group_by(t.Inspection.sha256)
             )
-            rows = session.scalars(
-                select(t.Feedback)
-                .where(
-                    t.Feedback.seq.in_(last), t.Feedback.applied == 0, t.Feedback.says != "right"
-                )
-                .options(joinedload(t.Feedback.inspection))
+            # Without the inspections' long columns: there may be many words.
+            words = session.execute(
+                select(t.Feedback, t.Inspection.verdict, t.Inspection.name, t.Inspection.sha256)
+                .join(t.Inspection, t.Inspection.id == t.Feedback.inspection_id)
+                .where(t.Feedback.seq.in_(last), t.Feedback.applied == 0)
                 .order_by(t.Feedback.seq)
             ).all()
-            found = [
-                Waiting(records.feedback(row), records.inspection(row.inspection)) for row in rows
-            ]
-            return [one for one in found if one.teaches(current)]
+        references = {reference.sha256 for reference in current.references}
+        found = (
+            Waiting(records.feedback(said), verdict, name, sha256)
+            for said, verdict, name, sha256 in words
+        )
+        return [one for one in found if one.teaches(references, cases)]
 
     def preview(self, line: str, ids: Sequence[str]) -> Comparison:
         """What would change; a detector is fitted for it and thrown away."""
-        current = self._current(line)
+        current = self._current(self._lines.one(line))
         plan = self._plan(line, current, ids)
         would = replace(
             current, number=0, references=plan.references, cases=plan.cases, current=False
@@ -133,13 +146,13 @@ class Listening:
 
     def apply(self, line: str, ids: Sequence[str]) -> Version:
         """Begin to fit a version that knows feedback."""
-        return self._lines.fit(line, self._plan(line, self._current(line), ids))
+        seen = self._lines.one(line)
+        return self._lines.fit(seen, self._plan(line, self._current(seen), ids))
 
-    def _current(self, line: str) -> Version:
-        number = self._lines.one(line).current
-        if not number:
-            raise ConflictError(f"The line {line!r} has no version that is ready.")
-        current = self._lines.version(line, number)
+    def _current(self, line: Line) -> Version:
+        if not line.current:
+            raise ConflictError(f"The line {line.name!r} has no version that is ready.")
+        current = self._lines.version(line.name, line.current)
         refuse_unready(current)
         return current
 
@@ -157,23 +170,33 @@ class Listening:
                 f"No feedback would teach the line {line!r} anything. Say first which verdicts "
                 "are wrong."
             )
-        rejected = [one.inspection for one in chosen if one.rejected]
-        missed = [one.inspection for one in chosen if one.missed]
+        rejected = [one for one in chosen if one.rejected]
+        missed = [one for one in chosen if one.missed]
         if rejected and not fitting.learns(current.detector):
             raise ConflictError(
                 f"{current.detector} compares with no good parts, so that rejected finds teach it "
                 "nothing. Give the line a detector that does, such as patch-memory."
             )
-        defective = [one.inspection for one in chosen if one.feedback.says == "defective"]
-        # What is said to be good now is no defect, whatever was said before.
-        wrong = {one.inspection.id for one in chosen if one.feedback.says == "good"}
-        cases = [id for id in current.cases if id not in wrong] + [row.id for row in missed]
+        # By picture; the last word is right, whatever was said before.
+        good = {one.sha256 for one in chosen if one.truth == "good"}
+        defects = {one.sha256 for one in chosen if one.truth == "defective"}
+        with self._shop.database.reading() as session:
+            known = _pictures(session, current.cases)
+        cases = {sha256: id for sha256, id in known.items() if sha256 not in good}
+        references = {r.sha256: r for r in current.references if r.sha256 not in defects}
+        back = len(known) - len(cases) + len(current.references) - len(references)
+        for one in missed:
+            cases.setdefault(one.sha256, one.feedback.inspection)
+        for one in rejected:
+            name = f"{one.name} (good by feedback, {one.feedback.inspection[:8]})"
+            references.setdefault(one.sha256, Reference(name, one.sha256))
+        counts = [(len(rejected), "rejected find"), (len(missed), "missed defect")]
+        why = ", ".join(f"{count} {what}{'s' * (count != 1)}" for count, what in counts)
         return replace(
             Plan.of(current),
-            references=_joined(current.references, rejected, defective),
-            cases=tuple(dict.fromkeys(cases)),
-            why=f"feedback: {_counted(rejected, 'rejected find')}, "
-            f"{_counted(missed, 'missed defect')}",
+            references=tuple(references.values()),
+            cases=tuple(cases.values()),
+            why=f"feedback: {why}" + (f", {back} taken back" if back else ""),
             applied=tuple(one.feedback.id for one in chosen),
         )
 
@@ -207,22 +230,11 @@ class Listening:
         )
 
 
-def _counted(rows: Sequence[InspectionRow], what: str) -> str:
-    return f"{len(rows)} {what}{'s' * (len(rows) != 1)}"
-
-
-def _joined(
-    known: Sequence[Reference],
-    rejected: Sequence[InspectionRow],
-    defective: Sequence[InspectionRow],
-) -> tuple[Reference, ...]:
-    """References with the pictures of rejected finds, and without those of defects."""
-    defects = {row.sha256 for row in defective}
-    joined = {r.sha256: r for r in known if r.sha256 not in defects}
-    for row in rejected:
-        name = f"{row.name} (good by feedback, {row.id[:8]})"
-        joined.setdefault(row.sha256, Reference(name, row.sha256))
-    return tuple(joined.values())
+def _pictures(session: Session, cases: Sequence[str]) -> dict[str, str]:
+    """The pictures of labelled cases, each with the first inspection of it, in their order."""
+    wanted = select(t.Inspection.id, t.Inspection.sha256).where(t.Inspection.id.in_(cases))
+    known = {id: sha256 for id, sha256 in session.execute(wanted)}
+    return {known[id]: id for id in reversed(cases) if id in known}
 
 
 def _check(mark: Sequence[int], height: int, width: int) -> None:

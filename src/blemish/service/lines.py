@@ -97,15 +97,26 @@ class Lines:
         self._begin(version.id)
         return self.one(new.name)
 
-    def fit(self, name: str, plan: Plan) -> Version:
-        """Begin to fit a further version of a line."""
+    def fit(self, seen: Line, plan: Plan) -> Version:
+        """Begin to fit a further version of a line.
+
+        Args:
+            seen: the line as it was when the plan was made.
+            plan: what to fit.
+        """
         plan.check(self._shop.settings)
         with self._shop.database.session() as session:
-            line = records.line_named(session, name, lock="change")
+            line = records.line_named(session, seen.name, lock="change")
             newest = line.versions[-1]
             if newest.state == "fitting":
                 raise ConflictError(
-                    f"Version {newest.number} of {name!r} is being fitted. Wait until it is ready."
+                    f"Version {newest.number} of {line.name!r} is being fitted. Wait until it is "
+                    "ready."
+                )
+            if (line.current, newest.number) != (seen.current, seen.versions):
+                # Else what somebody else just changed would be undone without a word.
+                raise ConflictError(
+                    f"The line {line.name!r} was changed meanwhile. Look at it, and do this again."
                 )
             row = added(session, line, newest.number + 1, plan)
             made = records.version(row, line)
@@ -119,6 +130,7 @@ class Lines:
         why: str,
         keep: bool,
         changes: Mapping[str, Any],
+        version: int,
     ) -> Version:
         """See `Station.fit`."""
         if strange := [change for change in changes if change not in CHANGEABLE]:
@@ -126,11 +138,12 @@ class Lines:
                 f"A version has no {strange[0]!r} that could change; expected some of "
                 f"{', '.join(CHANGEABLE)}."
             )
-        last = self.versions(name)[0]
+        seen = self.one(name)
+        base = self.version(name, version or seen.current or seen.versions)
         with self._shop.files.held() as put:
-            known = _kept(put, references, last.references if keep else ())
-            plan = replace(Plan.of(last), references=known, why=why or why_of(references, changes))
-            return self.fit(name, replace(plan, **changes))
+            known = _kept(put, references, base.references if keep else ())
+            plan = replace(Plan.of(base), references=known, why=why or why_of(references, changes))
+            return self.fit(seen, replace(plan, **changes))
 
     def switch(self, name: str, number: int) -> Line:
         """Send new inspections through another version."""

@@ -131,6 +131,7 @@ class Station:
         *,
         keep: bool = True,
         changes: Mapping[str, Any] | None = None,
+        version: int = 0,
     ) -> Version:
         """Begin to fit a further version, which becomes the current one when it is ready.
 
@@ -138,15 +139,17 @@ class Station:
             line: its name.
             references: further normal parts.
             why: why, in words.
-            keep: keep those of the newest version too.
+            keep: keep those of the version that it starts from too.
             changes: what else is to differ: class_name, standards, detector, options,
                 language_model.
+            version: which one it starts from; 0 for the current one, or the newest where none is
+                ready yet.
 
         Raises:
-            ConflictError: a version is being fitted already.
+            ConflictError: a version is being fitted already, or the line was changed meanwhile.
             NotFoundError, OptionError, ReferencesError, ImageError: as in `create_line`.
         """
-        return self._lines.changed(line, references, why, keep, changes or {})
+        return self._lines.changed(line, references, why, keep, changes or {}, version)
 
     def versions(self, line: str) -> tuple[Version, ...]:
         """All versions of a line, the newest first. Raises NotFoundError."""
@@ -183,11 +186,11 @@ class Station:
         Args:
             line: its name.
             files: at least one.
-            key: an idempotency key: the same again gives the same job, whatever else comes.
+            key: an idempotency key: the same request again gives the same job.
 
         Raises:
             NotFoundError: there is no such line.
-            ConflictError: it has no version that is ready.
+            ConflictError: it has no version that is ready; or the key came with other files before.
             InputError: no file, or more than `settings.max_files`.
             ServiceError: too many wait already.
         """
@@ -286,7 +289,9 @@ class Station:
         mark: tuple[int, int, int, int] | None = None,
         comment: str = "",
     ) -> Feedback:
-        """Note whether a verdict was right. The last word on an inspection counts."""
+        """Note whether a verdict was right. The last word on an inspection counts, and of those on
+        inspections of the same picture the last.
+        """
         return self._listening.say(inspection, says, mark, comment)
 
     def preview(self, line: str, ids: Sequence[str] = ()) -> Comparison:
@@ -299,11 +304,13 @@ class Station:
         return self._listening.preview(line, ids)
 
     def apply(self, line: str, ids: Sequence[str] = ()) -> Version:
-        """Begin to fit a version that knows feedback: rejected finds join the references, missed
-        defects its labelled cases, and the calibration is redone.
+        """Begin to fit a version like the current one that knows feedback: rejected finds join the
+        references, missed defects its labelled cases, what was said by mistake leaves them, and
+        the calibration is redone.
 
         Raises:
-            ConflictError: nothing waits, or a version is being fitted already.
+            ConflictError: nothing waits, a version is being fitted already, or the line was
+                changed meanwhile.
         """
         return self._listening.apply(line, ids)
 

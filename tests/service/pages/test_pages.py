@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import blemish.service
+from blemish.errors import ReferencesError
 from blemish.service.app import create_app
 from blemish.service.station import Station
 from blemish.service.types import NewLine
@@ -180,6 +181,31 @@ def test_a_rejected_find_is_previewed_and_then_known(
     assert len(compared.all("td", "wide")) >= 2
     client.post("/lines/caps/switch", data={"number": "1"})
     assert station.line("caps").current == 1
+
+
+def test_a_further_version_differs_and_one_that_failed_is_tried_again(
+    client: TestClient,
+    station: Station,
+    caps: str,
+    shade: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    same = client.post("/lines/caps/fit", data={"version": "1"})
+    assert (same.status_code, len(station.versions(caps))) == (422, 1)
+
+    def broken(*_: object) -> None:
+        raise ReferencesError("Too few.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shade.Shade, "fit", broken)
+        client.post("/lines/caps/fit", data={"version": "1", "standards": "Round."})
+        shade.until_fitted(station, caps)
+    page = seen(client, "/lines/caps")
+    assert {"name": "number", "value": "2"}.items() <= page.all("input")[0].items()
+    client.post("/lines/caps/again", data={"number": "2"})
+    shade.until_fitted(station, caps)
+    newest = station.versions(caps)[0]
+    assert (newest.number, newest.state, newest.standards) == (3, "ready", "Round.")
 
 
 def test_the_same_is_said_of_several_at_once(

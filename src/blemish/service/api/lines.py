@@ -101,10 +101,13 @@ def fit(
     name: Name,
     references: _References = [],  # noqa: B006
     why: Annotated[Long, Form(description="Why, in words.")] = "",
-    keep: Annotated[bool, Form(description="Keep the newest version's references.")] = True,
+    keep: Annotated[bool, Form(description="Keep the references of the version below.")] = True,
+    version: Annotated[
+        int, Form(description="Which version to start from; 0: the current.", ge=0, le=2**31 - 1)
+    ] = 0,
 ) -> Version:
     """Begin to fit a further version, which becomes the current one when it is ready."""
-    return here.fit(name, uploads(references, here.settings), why, keep=keep)
+    return here.fit(name, uploads(references, here.settings), why, keep=keep, version=version)
 
 
 @router.put("/{name}/current", responses=examples.response(200, examples.LINE))

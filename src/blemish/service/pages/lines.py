@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import File, Form, Path, Response, UploadFile
 
 from blemish import registry
-from blemish.errors import BlemishError
+from blemish.errors import BlemishError, InputError
 from blemish.service import problems
 from blemish.service.api.shared import Here, Long, Name, Number, Short, Side, uploads
 from blemish.service.pages import chart
@@ -130,19 +130,29 @@ def switch(here: Here, name: Name, number: Annotated[Number, Form()]) -> Respons
 def fit(
     here: Here,
     name: Name,
+    version: Annotated[Number, Form()],
     references: _References = [],  # noqa: B006 (read by FastAPI, never changed)
     standards: Annotated[Long, Form()] = "",
     language_model: Annotated[Short, Form()] = "",
 ) -> Response:
     """Begin a version with further good parts, or in which something else differs."""
-    newest = here.versions(name)[0]
+    base = here.version(name, version)
     wanted = {"standards": standards.strip(), "language_model": language_model.strip()}
-    changes = {key: value for key, value in wanted.items() if value != getattr(newest, key)}
+    changes = {key: value for key, value in wanted.items() if value != getattr(base, key)}
     came = uploads([one for one in references if one.filename], here.settings)
     words = texts()["line"]
+    if not came and not changes and base.state == "ready":
+        raise InputError(words["same"])
     changed = ", ".join(words[key].lower() for key in changes) or words["why_nothing"]
     why = words["why_more"].format(count=len(came), changed=changed)
-    here.fit(name, came, why, changes=changes)
+    here.fit(name, came, why, changes=changes, version=version)
+    return go(line_address(name))
+
+
+@router.post("/lines/{name}/again")
+def again(here: Here, name: Name, number: Annotated[Number, Form()]) -> Response:
+    """Fit a version that failed once more."""
+    here.fit(name, why=texts()["line"]["why_again"].format(number=number), version=number)
     return go(line_address(name))
 
 
