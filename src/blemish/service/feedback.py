@@ -108,24 +108,21 @@ class Listening:
                 return []
             current = records.version(records.version_numbered(session, row, row.current), row)
             cases = _pictures(session, current.cases)
-            last = (
-                select(func.max(t.Feedback.seq))
-                .join(t.Inspection, t.Inspection.id == t.Feedback.inspection_id)
-                .where(t.Inspection.line_id == row.id)
-                .group_by(t.Inspection.sha256)
-            )
-            # Without the inspections' long columns: there may be many words.
+            # Plain columns of those only of which something was said: there may be many words.
+            about = (t.Inspection.verdict, t.Inspection.name, t.Inspection.sha256)
             words = session.execute(
-                select(t.Feedback, t.Inspection.verdict, t.Inspection.name, t.Inspection.sha256)
+                select(*t.Feedback.__table__.columns, *about)
                 .join(t.Inspection, t.Inspection.id == t.Feedback.inspection_id)
-                .where(t.Feedback.seq.in_(last), t.Feedback.applied == 0)
+                .where(t.Inspection.line_id == row.id, t.Inspection.said.in_(get_args(Says)))
                 .order_by(t.Feedback.seq)
             ).all()
         references = {reference.sha256 for reference in current.references}
-        found = (
-            Waiting(records.feedback(said), verdict, name, sha256)
-            for said, verdict, name, sha256 in words
-        )
+        last = {word.sha256: word for word in words}
+        found = [
+            Waiting(records.feedback(word), word.verdict, word.name, word.sha256)
+            for word in words
+            if word is last[word.sha256] and not word.applied
+        ]
         return [one for one in found if one.teaches(references, cases)]
 
     def preview(self, line: str, ids: Sequence[str]) -> Comparison:

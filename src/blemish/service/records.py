@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from blemish.errors import NotFoundError
@@ -185,8 +185,8 @@ def items(session: Session, job_id: str, after: int = 0) -> list[out.ItemRow]:
     ]
 
 
-def feedback(row: t.Feedback) -> out.Feedback:
-    """What a person said."""
+def feedback(row: t.Feedback | Row[*tuple[Any, ...]]) -> out.Feedback:
+    """What a person said, by its row or by that row's columns."""
     mark = cast("tuple[int, int, int, int]", tuple(row.mark)) if row.mark else None
     return out.Feedback(
         id=row.id,
