@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from blemish.errors import NotFoundError, OutputError, SavedError
+from blemish.errors import ConflictError, NotFoundError, OutputError, SavedError
 from blemish.service import erasing, jobs
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
@@ -57,6 +57,47 @@ def files_of(station: Station, id: str) -> set[str]:
     with station._shop.database.reading() as session:
         row = session.scalars(select(t.Inspection).where(t.Inspection.id == id)).one()
         return {row.sha256, *row.maps}
+
+
+def test_a_deleted_job_is_gone_with_the_files_of_those_that_failed(
+    settings: ServiceSettings, shade: ModuleType
+) -> None:
+    with Station(settings) as station:
+        shade.make_caps(station)
+        [other] = inspected(station, shade.picture(120))
+        before, rows = kept(station), count(station)
+        job = station.submit("caps", [shade.picture(0), Upload("torn.png", b"\x89PNG torn")]).id
+        assert (station.wait(job, 20).done, station.wait(job, 20).failed) == (1, 1)
+        assert kept(station) > before
+        station.delete_job(job)
+        with pytest.raises(NotFoundError):
+            station.job(job)
+        within(10, lambda: kept(station) == before)
+        assert count(station) == rows
+        assert station.inspection(other)
+
+
+def test_a_job_that_goes_on_is_not_deleted(
+    settings: ServiceSettings, shade: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    predict = shade.Shade.predict
+
+    def slow(*given: Any) -> Any:
+        goes_on.wait(10)
+        return predict(*given)
+
+    with Station(settings) as station:
+        shade.make_caps(station)
+        monkeypatch.setattr(shade.Shade, "predict", slow)
+        job = station.submit("caps", [shade.picture(0), shade.picture(50)]).id
+        with pytest.raises(ConflictError, match="Cancel it"):
+            station.delete_job(job)
+        station.cancel(job)
+        station.delete_job(job)
+        goes_on.set()
+        [after] = inspected(station, shade.picture(0))
+        assert [one.id for one in station.find(Filter()).items] == [after]
 
 
 def test_a_deleted_inspection_is_gone_with_its_files(

@@ -1,4 +1,4 @@
-"""What goes for good: an inspection, a line, and what is older than the station is to keep.
+"""What goes for good: an inspection, a job, a line, and what is older than the station is to keep.
 
 First the rows, then the files that no other row names. A picture that a version knows as a good
 part stays as long as its line does.
@@ -16,14 +16,15 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Select, and_, delete, select
 from sqlalchemy.orm import Session
 
-from blemish.errors import BlemishError
+from blemish.errors import BlemishError, ConflictError
 from blemish.service import records
 from blemish.service.shop import LINES, SWEEP, Shop
 from blemish.service.store import tables as t
 from blemish.service.store.columns import now
+from blemish.service.types import ENDED
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 500
@@ -63,23 +64,25 @@ class Erasing:
             going = _erased(session, [row.item_id])
         self._sweep_soon(going)
 
+    def job(self, id: str) -> None:
+        """Delete a job that has ended, with its inspections and files."""
+        with self._shop.database.reading() as session:
+            job = records.job_called(session, id)
+            if job.state not in ENDED:
+                raise ConflictError(f"The job {id} has not ended. Cancel it first.")
+        self._items(t.Item.job_id == id)
+
     def line(self, name: str) -> None:
         """Delete a line with its versions, jobs and inspections."""
         with self._shop.database.session() as session:
             line = records.line_named(session, name, lock="change")
             line.current = 0  # accepts nothing more
             id = line.id
-        of_line = select(t.Item.id).join(t.Job).where(t.Job.line_id == id).order_by(t.Item.seq)
-        more = True
-        while more:
-            with self._shop.database.session() as session:
-                some = session.scalars(of_line.limit(_AT_ONCE).with_for_update(of=t.Item)).all()
-                going = _erased(session, some)
-                more = len(some) == _AT_ONCE
-            self._shop.files.loose.put(going)
+        of_line = t.Job.line_id == id
+        self._items(of_line)
         with self._shop.database.session() as session:
             line = records.line_named(session, name, lock="change")
-            going = _erased(session, session.scalars(of_line.with_for_update(of=t.Item)).all())
+            going = _erased(session, session.scalars(_items(of_line)).all())
             versions = session.scalars(select(t.Version).where(t.Version.line_id == line.id)).all()
             going |= {r["sha256"] for version in versions for r in version.references}
             for table in (t.Job, t.Version):
@@ -88,6 +91,16 @@ class Erasing:
         self._shop.detectors.forget(self._shop.fitted / id)
         self._shop.news.tell(LINES)
         self._sweep_soon(going)
+
+    def _items(self, which: ColumnElement[bool]) -> None:
+        """Delete items, some at a time."""
+        more = True
+        while more:
+            with self._shop.database.session() as session:
+                some = session.scalars(_items(which).limit(_AT_ONCE)).all()
+                going = _erased(session, some)
+                more = len(some) == _AT_ONCE
+            self._sweep_soon(going)
 
     def expire(self) -> None:
         """Delete what ended more than `keep_days` days ago, but for the labelled cases."""
@@ -98,15 +111,8 @@ class Erasing:
             with self._shop.database.session() as session:
                 cases = {id for some in session.scalars(select(t.Version.cases)) for id in some}
                 kept = select(t.Inspection.item_id).where(t.Inspection.id.in_(cases))
-                old = (
-                    select(t.Item.id)
-                    .join(t.Job)
-                    .where(t.Job.ended < before, t.Item.id.not_in(kept))
-                    .order_by(t.Item.seq)
-                    .limit(_AT_ONCE)
-                    .with_for_update(of=t.Item)
-                )
-                some = session.scalars(old).all()
+                old = and_(t.Job.ended < before, t.Item.id.not_in(kept))
+                some = session.scalars(_items(old).limit(_AT_ONCE)).all()
                 going = _erased(session, some)
             self._shop.files.loose.put(going)
             if len(some) < _AT_ONCE:
@@ -195,6 +201,12 @@ class Erasing:
             if len(rows) < _READ:
                 return
             last = rows[-1][0]
+
+
+def _items(which: ColumnElement[bool]) -> Select[str]:
+    """The ids of items, the oldest first, kept from whoever else would change them."""
+    chosen = select(t.Item.id).join(t.Job).where(which)
+    return chosen.order_by(t.Item.seq).with_for_update(of=t.Item)
 
 
 def _erased(session: Session, items: Sequence[str]) -> set[str]:

@@ -219,6 +219,16 @@ class Station:
         """
         return self._jobs.events(id)
 
+    def delete_job(self, id: str) -> None:
+        """Delete a job that has ended for good, with its inspections and all their files, also of
+        those that failed.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: it has not ended.
+        """
+        self._erasing.job(id)
+
     def inspection(self, id: str) -> InspectionRow:
         """One inspection. Raises NotFoundError."""
         return self._history.one(id)

@@ -36,6 +36,12 @@ def job(here: Here, id: Id) -> Job:
     return here.job(id)
 
 
+@router.delete("/{id}", status_code=204)
+def delete_job(here: Here, id: Id) -> None:
+    """Delete a job that has ended for good, with its inspections and all files that came."""
+    here.delete_job(id)
+
+
 @router.post("/{id}/cancel", responses=examples.response(200, examples.JOB))
 def cancel(here: Here, id: Id) -> Job:
     """Inspect no more of its files; what is inspected stays."""
