@@ -66,6 +66,8 @@ class ServiceSettings(BaseSettings):
             anything without a token, and none with one.
         sources: folders, files and names on the hub that the options of lines may name, such as
             "clip:/srv/clip"; where empty, any without a token, and none with one.
+        image_hosts: from which the pictures of OpenAI's clients are fetched where they come as
+            addresses, such as "cameras.example" or "10.0.0.7:8080"; none without their names.
         talk_seconds: within which a language model must say its next piece.
         history: inspections that comparisons and previews look at, the newest.
         keep_days: after which files and what was found on them are deleted; 0 for never.
@@ -94,6 +96,7 @@ class ServiceSettings(BaseSettings):
     device: str = "auto"
     dtype: str = "auto"
     language_models: Annotated[tuple[str, ...], NoDecode] = ()
+    image_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     talk_seconds: float = Field(default=60, gt=0)
     sources: Annotated[tuple[str, ...], NoDecode] = ()
     history: int = Field(default=500, ge=1)
@@ -105,7 +108,7 @@ class ServiceSettings(BaseSettings):
     def _absolute(cls, path: Path) -> Path:
         return Path(os.path.abspath(os.path.expanduser(path)))
 
-    @field_validator("allowed_hosts", "language_models", "sources", mode="before")
+    @field_validator("allowed_hosts", "image_hosts", "language_models", "sources", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """From the environment the names come with commas between them."""
@@ -113,7 +116,7 @@ class ServiceSettings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("allowed_hosts")
+    @field_validator("allowed_hosts", "image_hosts")
     @classmethod
     def _lower(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.lower() for name in names)

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from blemish import build
 from blemish.errors import ChatError, ServiceError
-from blemish.service import streams
+from blemish.service import remote, streams
 from blemish.service.streams import Streams
 
 if TYPE_CHECKING:
@@ -164,6 +164,20 @@ def test_pictures_elsewhere_are_not_fetched(chat: openai.OpenAI) -> None:
         messages[0]["content"][0]["image_url"]["url"] = address
         with pytest.raises(openai.UnprocessableEntityError, match="expected a data address"):
             chat.chat.completions.create(model="plates", messages=messages)
+
+
+def test_a_picture_of_a_named_host_is_fetched_each_time(
+    talking: TestClient, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = iter([part(50), part(103, "stain")])
+    monkeypatch.setattr(remote, "fetched", lambda *_: next(pictures))
+    messages = shown(b"")
+    messages[0]["content"][0]["image_url"]["url"] = "http://cameras.example/now.png"
+    verdicts = []
+    for _ in range(2):
+        body = {"model": "plates", "messages": messages}
+        verdicts.append(talking.post("/v1/chat/completions", json=body).json()["inspection"])
+    assert [one["verdict"] for one in verdicts] == ["normal", "anomalous"]
 
 
 def test_chats_that_cannot_be_answered(chat: openai.OpenAI) -> None:

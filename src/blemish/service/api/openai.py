@@ -16,7 +16,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from blemish.errors import (
     OptionError,
     ServiceError,
 )
-from blemish.service import problems, streams
+from blemish.service import problems, remote, streams
 from blemish.service.api import examples
 from blemish.service.api.shared import Here, Name, Short, Waiting
 from blemish.service.station import Station
@@ -48,7 +48,9 @@ _TEXT = r"^[^\x00]*$"
 class ImageUrl(BaseModel):
     """A picture."""
 
-    url: str = Field(description="A data address: data:image/png;base64,...")
+    url: str = Field(
+        description="A data address, data:image/png;base64,... or one of a host that is allowed."
+    )
 
 
 class Part(BaseModel):
@@ -245,8 +247,10 @@ def _inspected(here: Station, line: Line, messages: list[Message]) -> Inspection
     addresses = [p.image_url.url for p in messages[-1].parts() if p.image_url]
     if not addresses:
         raise InputError("A part of the type image_url has no image_url.")
-    picture = Upload("chat", _decoded(addresses[-1]))
-    begun = [line.id, line.current, *(m.model_dump_json() for m in messages)]
+    picture = Upload("chat", _data(addresses[-1], here.settings.image_hosts))
+    # With the picture itself: what lies at an address may be another one each time.
+    came = hashlib.sha256(picture.data).hexdigest()
+    begun = [line.id, line.current, came, *(m.model_dump_json() for m in messages)]
     key = "chat-" + hashlib.sha256(json.dumps(begun).encode()).hexdigest()
     job = here.wait(here.submit(line.name, [picture], key).id, PATIENCE)
     if job.state == "cancelled" or (job.items[0].fault and not _hopeless(job.items[0].fault)):
@@ -264,13 +268,10 @@ def _hopeless(fault: Fault) -> bool:
     return fault.error == ImageError.__name__
 
 
-def _decoded(address: str) -> bytes:
+def _data(address: str, hosts: Collection[str]) -> bytes:
     start = _DATA.match(address)
     if not start:
-        raise InputError(
-            f"The picture's address begins with {address[:20]!r}; expected a data address, "
-            "data:image/png;base64,... Addresses elsewhere are not fetched."
-        )
+        return remote.fetched(address, hosts)
     try:
         return base64.b64decode(address[start.end() :], validate=True)
     except binascii.Error as cause:
