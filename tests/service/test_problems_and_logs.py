@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 
 from blemish import errors
 from blemish.service import logs, problems
@@ -127,3 +128,9 @@ def test_openai_clients_get_errors_that_they_read() -> None:
     [said] = get("/v1/models/x")
     assert said.json()["error"]["message"] == "There is no such line."
     assert said.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_of_many_mistakes_the_first_are_named() -> None:
+    wrong = [{"loc": ("body", n), "msg": "Field required", "type": "missing"} for n in range(1000)]
+    found = json.loads(bytes(problems.of(RequestValidationError(wrong)).body))
+    assert [one["at"] for one in found["errors"]] == [f"body.{n}" for n in range(20)]

@@ -59,6 +59,8 @@ STATUS: Mapping[type[BlemishError], int] = {
 """The status of each error; one that is not named has that of the class above it."""
 _AGAIN = {503: "2", 429: "1"}
 """Seconds after which the same request may be worth sending again, by status."""
+_MOST = 20
+"""Parts of a request that are named as wrong; who reads them mends those first."""
 _OPENAI = ("/v1/chat/", "/v1/models")
 _log = logging.getLogger(__name__)
 
@@ -124,7 +126,7 @@ def of(error: Exception, path: str = "") -> JSONResponse:
             # Without the input: it may be a picture or a secret.
             wrong = [
                 Wrong(at=".".join(map(str, one["loc"])), message=str(one["msg"]))
-                for one in error.errors()
+                for one in error.errors()[:_MOST]
             ]
             return response(422, "The request cannot be read.", errors=wrong, path=path)
         case HTTPException():

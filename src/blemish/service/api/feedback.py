@@ -33,7 +33,10 @@ class Chosen(BaseModel):
     """Which feedback."""
 
     feedback: list[_Id] = Field(
-        default_factory=list, description="All that waits where empty.", max_length=10_000
+        default_factory=list,
+        description="All that waits where empty.",
+        max_length=10_000,
+        fail_fast=True,
     )
 
     model_config = {"json_schema_extra": {"examples": [{"feedback": []}]}}

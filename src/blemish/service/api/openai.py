@@ -10,7 +10,6 @@ question, or where nobody can talk about a line's parts, the answer is what was 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -18,7 +17,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -42,7 +41,9 @@ router = APIRouter(prefix="/v1", tags=["openai"], responses=problems.documented(
 PATIENCE = 120.0
 """Seconds that a chat waits for its picture to be inspected."""
 _DATA = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
-_TEXT = r"^[^\x00]*$"
+_MOST = 1000
+"""Messages of a chat, and parts of a message."""
+_Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 
 
 class ImageUrl(BaseModel):
@@ -57,7 +58,7 @@ class Part(BaseModel):
     """A text or a picture."""
 
     type: Literal["text", "image_url"]
-    text: str = Field(default="", pattern=_TEXT)
+    text: _Text = ""
     image_url: ImageUrl | None = None
 
 
@@ -65,12 +66,13 @@ class Message(BaseModel):
     """One turn of the chat."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part] | None = None
+    # The first part that is wrong is enough: to list a million of them takes many seconds.
+    content: _Text | Annotated[list[Part], Field(max_length=_MOST, fail_fast=True)] | None = None
 
     def parts(self) -> list[Part]:
         """Its content as parts."""
         if isinstance(self.content, str):
-            return [Part(type="text", text=self.content.replace("\0", ""))]
+            return [Part(type="text", text=self.content)]
         return self.content or []
 
 
@@ -78,7 +80,7 @@ class Chat(BaseModel):
     """What to answer; other fields of OpenAI's are allowed and have no effect."""
 
     model: Short = Field(description="A line's name.")
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, max_length=_MOST, fail_fast=True)
     stream: bool = False
 
     model_config = {
@@ -274,7 +276,7 @@ def _data(address: str, hosts: Collection[str]) -> bytes:
         return remote.fetched(address, hosts)
     try:
         return base64.b64decode(address[start.end() :], validate=True)
-    except binascii.Error as cause:
+    except ValueError as cause:  # of the library's own, and of letters that are not ASCII
         raise InputError(f"The picture's data address is no base64: {cause}.") from cause
 
 
