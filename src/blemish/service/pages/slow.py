@@ -18,6 +18,8 @@ from blemish.errors import ServiceError
 _KEPT, _FAULTS_KEPT = 60.0, 5.0
 """Seconds for which a result and a fault stay: a page that waits asks once more to show it."""
 _AT_ONCE = 8
+_MOST_KEPT = 32
+"""Results and faults; the oldest go first."""
 
 
 @dataclass
@@ -38,13 +40,13 @@ class Slow:
 
         Raises:
             TimeoutError: it takes longer than so many seconds; ask again.
-            ServiceError: too much is worked on already.
+            ServiceError: too much is being worked on.
         """
         with self._lock:
             self._forget()
             found = self._works.get(name)
             if found is None:
-                if len(self._works) >= _AT_ONCE:
+                if sum(one.ended is None for one in self._works.values()) >= _AT_ONCE:
                     raise ServiceError("Other versions are being compared. Ask again in a minute.")
                 found = self._works[name] = _Work()
                 run = threading.Thread(target=_run, args=(found, work), daemon=True)
@@ -53,11 +55,15 @@ class Slow:
 
     def _forget(self) -> None:
         now = time.monotonic()
-        for name, one in list(self._works.items()):
-            if one.ended is not None and one.future.done():
-                kept = _FAULTS_KEPT if one.future.exception() else _KEPT
-                if now - one.ended > kept:
-                    del self._works[name]
+        ended = [
+            (one.ended, _FAULTS_KEPT if one.future.exception() else _KEPT, name)
+            for name, one in self._works.items()
+            if one.ended is not None and one.future.done()
+        ]
+        ended.sort(key=lambda one: one[0], reverse=True)
+        for place, (when, kept, name) in enumerate(ended):
+            if now - when > kept or place >= _MOST_KEPT:
+                del self._works[name]
 
 
 def _run(of: _Work, work: Callable[[], Any]) -> None:

@@ -1,0 +1,56 @@
+"""Previews and comparisons: how many are worked on and kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from blemish.errors import ServiceError
+from blemish.service.pages import slow
+from blemish.service.pages.slow import Slow
+
+
+def test_what_is_done_keeps_nothing_else_waiting() -> None:
+    works = Slow()
+    for number in range(3 * slow._MOST_KEPT):
+        assert works.get(number, lambda: "done", 5) == "done"
+    assert len(works._works) <= slow._MOST_KEPT + 1
+    asked: list[int] = []
+    assert works.get(number, lambda: asked.append(1), 5) == "done"  # the newest are kept
+    assert asked == []
+
+
+def test_too_much_at_once_is_refused_until_something_is_done() -> None:
+    works, go_on = Slow(), threading.Event()
+    for number in range(slow._AT_ONCE):
+        with pytest.raises(TimeoutError):
+            works.get(number, go_on.wait, 0)
+    with pytest.raises(ServiceError):
+        works.get("one more", lambda: "done", 5)
+    go_on.set()
+    for number in range(slow._AT_ONCE):
+        assert works.get(number, go_on.wait, 5)
+    assert works.get("one more", lambda: "done", 5) == "done"
+
+
+def test_results_are_kept_for_a_while_and_faults_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    works, now, asked = Slow(), time.monotonic(), []
+
+    def ask(fails: bool) -> None:
+        asked.append(fails)
+        if fails:
+            raise ServiceError("Not now.")
+
+    def both() -> None:
+        works.get("result", lambda: ask(False), 5)
+        with pytest.raises(ServiceError):
+            works.get("fault", lambda: ask(True), 5)
+
+    for later, count in ((0, 2), (1, 2), (10, 3), (70, 5)):
+        monkeypatch.setattr(time, "monotonic", lambda: now + later)  # noqa: B023
+        both()
+        assert len(asked) == count
