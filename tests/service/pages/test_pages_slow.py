@@ -1,15 +1,19 @@
-"""Previews and comparisons: how many are worked on and kept."""
+"""Previews and comparisons: how many are worked on and kept, and how much feedback they apply."""
 
 from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from blemish.errors import ServiceError
+from blemish.service.app import create_app
 from blemish.service.pages import slow
 from blemish.service.pages.slow import Slow
+from blemish.service.station import Station
 
 
 def test_what_is_done_keeps_nothing_else_waiting() -> None:
@@ -54,3 +58,15 @@ def test_results_are_kept_for_a_while_and_faults_for_a_moment(
         monkeypatch.setattr(time, "monotonic", lambda: now + later)  # noqa: B023
         both()
         assert len(asked) == count
+
+
+def test_thousands_of_words_are_applied_by_one_form(
+    station: Station, caps: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied: list[Any] = []
+    monkeypatch.setattr(station, "apply", lambda _, ids: applied.extend(ids))
+    client = TestClient(create_app(station), base_url="http://localhost:8000")
+    ids = [f"{number:032x}" for number in range(5000)]
+    assert client.post("/lines/caps/apply", data={"ids": ids}).url.path == "/lines/caps"
+    assert applied == ids
+    assert client.post("/lines/caps/apply", data={"ids": 3 * ids}).status_code == 400

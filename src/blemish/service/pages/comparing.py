@@ -20,6 +20,8 @@ from blemish.service.quality import Comparison
 router = page_router()
 _MOMENT = 1.5
 """Seconds after which a browser is shown that it takes longer."""
+_MOST = 10_000
+"""Words of people that are applied at once, as over `/v1`; each is a field of the form."""
 _Ids = list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]]
 
 
@@ -81,7 +83,7 @@ def _shown(
     return page("compare.html", "lines", found=found, **{"chosen": (), "waiting": ()} | values)
 
 
-@router.post("/lines/{name}/apply")
+@router.post("/lines/{name}/apply", form_limits={"max_fields": _MOST, "max_part_size": 1024})
 def apply(here: Here, name: Name, ids: Annotated[_Ids, Form()]) -> Response:
     """Begin a version that knows the feedback that was shown."""
     here.apply(name, ids)
