@@ -95,6 +95,24 @@ def test_only_its_own_pages_may_change_things(headers: dict[str, str], status: i
     assert ask(OPEN, "GET", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://station.example:8443", 200),
+        ("https://station.example", 200),  # the name without a port, as the Host says it
+        ("http://station.example:8443", 403),
+        ("https://station.example:9000", 403),
+        ("https://evil.example:8443", 403),
+    ],
+)
+def test_a_proxy_may_leave_out_the_port_of_the_address_that_people_type(
+    origin: str, status: int
+) -> None:
+    rules = Rules(hosts("station.example"), public="https://Station.example:8443")
+    headers = {"Host": "station.example", "Origin": origin}
+    assert ask(rules, "POST", headers=headers).status_code == status
+
+
 def cookie(value: str) -> dict[str, str]:
     return {"Cookie": f"other=1; {passes.COOKIE}={value}"}
 

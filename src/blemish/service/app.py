@@ -77,6 +77,7 @@ def create_app(station: Station) -> FastAPI:
         max_body=settings.max_body,
         at_once=settings.max_requests,
         slowest=settings.slowest,
+        public=settings.public_url,
     )
     # The last one that is added is the outermost.
     app.add_middleware(Guard, rules=rules, shown=_refused)

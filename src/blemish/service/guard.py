@@ -63,6 +63,8 @@ class Rules:
         max_body: bytes of a request.
         at_once: requests that are served at the same time.
         slowest: seconds that a sender may keep the station waiting for a small request.
+        public: the address that people type, such as "https://station.example:8443"; a proxy in
+            front of the station may not pass its port on in the Host header. "" for none.
     """
 
     hosts: frozenset[str]
@@ -71,6 +73,7 @@ class Rules:
     max_body: int = 512 * 2**20
     at_once: int = 64
     slowest: float = 60.0
+    public: str = ""
 
 
 def hosts(*names: str) -> frozenset[str]:
@@ -157,7 +160,7 @@ class Guard:
             return
         if self._active > self._rules.at_once:
             raise HTTPException(429, "Too many requests at once. Send it again soon.", _CLOSE)
-        if method not in _SAFE and _foreign(headers, named[0]):
+        if method not in _SAFE and _foreign(headers, named[0], self._rules.public):
             raise HTTPException(403, "A page of another site sent this request.", _CLOSE)
         if self._rules.token and not self._open(path) and not self._known(connection):
             raise HTTPException(
@@ -280,7 +283,18 @@ def _split(host: str) -> tuple[str, str]:
     return name.lower().rstrip("."), port
 
 
-def _foreign(headers: Headers, host: str) -> bool:
+def _origin(address: str) -> tuple[str, str, int]:
+    """Scheme, name and port. Raises ValueError or KeyError where it is no address of the web.
+
+    >>> _origin("https://Station.example") == _origin("https://station.example:443")
+    True
+    """
+    parts = urlsplit(address)
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, parts.hostname or "", parts.port or default
+
+
+def _foreign(headers: Headers, host: str, public: str) -> bool:
     """Whether a browser says that a page of another site sent a request.
 
     A program that is no browser sends neither header.
@@ -289,10 +303,12 @@ def _foreign(headers: Headers, host: str) -> bool:
     if origin is None:
         return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
     try:
-        parts = urlsplit(origin)
-        default = {"http": 80, "https": 443}[parts.scheme]
-        there = (parts.hostname, parts.port or default)
+        there = _origin(origin)
+        if public and there == _origin(public):
+            return False
+        # Not the scheme: a proxy may have taken the encryption off.
         name, port = _split(host)
-        return there != (name.strip("[]"), int(port or default))
+        here = _origin(f"{there[0]}://{name}{':' * bool(port)}{port}")
+        return there != here
     except (KeyError, ValueError):
         return True

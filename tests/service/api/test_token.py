@@ -71,6 +71,15 @@ def test_behind_a_proxy_the_pass_is_for_encrypted_connections(
     assert ("Secure" in said.headers["set-cookie"]) == secure
 
 
+def test_forms_of_the_public_address_are_served_though_the_proxy_drops_its_port(
+    opened: Callable[..., TestClient],
+) -> None:
+    proxied = opened(token=TOKEN, public_url="https://station.example:8443")
+    headers = {"Host": "station.example", "Origin": "https://station.example:8443"}
+    said = proxied.post("/sign-in", data={"token": TOKEN}, headers=headers, follow_redirects=False)
+    assert said.status_code == 303
+
+
 def test_a_person_signs_in_and_out(closed: TestClient) -> None:
     form = closed.get("/sign-in")
     assert form.status_code == 200
