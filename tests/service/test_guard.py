@@ -92,7 +92,30 @@ def test_a_wildcard_address_is_no_name() -> None:
 def test_only_its_own_pages_may_change_things(headers: dict[str, str], status: int) -> None:
     for method in ("POST", "PUT", "DELETE"):
         assert ask(OPEN, method, headers=headers).status_code == status
-    assert ask(OPEN, "GET", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("cross-site", "no-cors", "image", 403),
+        ("cross-site", "cors", "empty", 403),
+        ("cross-site", "navigate", "iframe", 403),
+        ("same-site", "no-cors", "image", 403),
+        ("cross-site", "navigate", "document", 200),
+        ("same-site", "navigate", "document", 200),
+        ("same-origin", "no-cors", "image", 200),
+        ("none", "navigate", "document", 200),
+    ],
+)
+def test_pages_of_other_sites_get_nothing_but_what_a_person_opens(
+    site: str, mode: str, dest: str, status: int
+) -> None:
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    for path in ("/lines/caps/preview", "/v1/exports/html", "/sign-in"):
+        for method in ("GET", "HEAD"):
+            assert ask(OPEN, method, path, headers=headers).status_code == status
+    for path in ("/static/style.css", "/healthz"):
+        assert ask(OPEN, path=path, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(

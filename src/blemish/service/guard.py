@@ -1,8 +1,8 @@
 """What stands between the network and the station: pure ASGI, so that nothing is read before it.
 
 In this order: a name under which the station is reached (another site's page that resolves to this
-computer has another), not too many requests at once, no request of another site's page that changes
-something, a token or a pass, and a body that is neither too large nor too slow.
+computer has another), not too many requests at once, no request of another site's page but one
+that a person followed a link of, a token or a pass, and a body that is neither too large nor too slow.
 """
 
 from __future__ import annotations
@@ -160,7 +160,12 @@ class Guard:
             return
         if self._active > self._rules.at_once:
             raise HTTPException(429, "Too many requests at once. Send it again soon.", _CLOSE)
-        if method not in _SAFE and _foreign(headers, named[0], self._rules.public):
+        if method in _SAFE:
+            # Even a page that is only read may begin work, as a preview does.
+            foreign = _embedded(headers) and not path.startswith(STATIC)
+        else:
+            foreign = _foreign(headers, named[0], self._rules.public)
+        if foreign:
             raise HTTPException(403, "A page of another site sent this request.", _CLOSE)
         if self._rules.token and not self._open(path) and not self._known(connection):
             raise HTTPException(
@@ -281,6 +286,16 @@ def _split(host: str) -> tuple[str, str]:
     if not colon or port.endswith("]"):
         name, port = host, ""
     return name.lower().rstrip("."), port
+
+
+def _embedded(headers: Headers) -> bool:
+    """Whether a browser says that a page of another site wants something for itself: as a picture,
+    in a frame, by a script. A link that a person follows opens a page of its own.
+    """
+    if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+        return False
+    opens = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+    return opens != ("navigate", "document")
 
 
 def _origin(address: str) -> tuple[str, str, int]:
