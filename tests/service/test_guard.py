@@ -288,6 +288,23 @@ def test_a_body_that_is_no_form_fits_into_the_memory(monkeypatch: pytest.MonkeyP
     assert ask(OPEN, "POST", content=b"x" * 100, headers=json_).status_code == 200
 
 
+def test_who_shows_no_token_sends_little() -> None:
+    for content_type in ("multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
+        form = {"Content-Type": content_type}
+        token = {"Authorization": f"Bearer {TOKEN}"}
+        for headers, status in ((form, 413), (form | token, 200), (form | cookie("1.x"), 413)):
+            for path in ("/sign-in", "/static/x", "/healthz"):
+                said = ask(CLOSED, "POST", path, content=bytes(2**16 + 1), headers=headers)
+                assert said.status_code == status
+        assert ask(CLOSED, "POST", "/sign-in", content=bytes(2**16), headers=form).text == "65536"
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield bytes(2**15)
+
+    assert ask(CLOSED, "POST", "/sign-in", content=chunks()).status_code == 413
+
+
 def test_web_sockets_are_closed() -> None:
     sent: list[Any] = []
 

@@ -1,8 +1,8 @@
 """What stands between the network and the station: pure ASGI, so that nothing is read before it.
 
 In this order: a name under which the station is reached (another site's page that resolves to this
-computer has another), not too many requests at once, no request of another site's page but one
-that a person followed a link of, a token or a pass, and a body that is neither too large nor too slow.
+computer has another), not too many requests at once, no request of another site's page but where a
+person followed a link, a token or a pass, and a body that is neither too large nor too slow.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _BODIES = 4
 """Largest bodies that fit onto the disk of temporary files together."""
 _WHOLE = 64 * 2**20
 """Bytes of a body that is no form, and so is read into the memory as a whole."""
+_STRANGE = 64 * 1024
+"""Bytes of a body of somebody who has shown no token: a token and an address to sign in."""
 _POLICY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -134,8 +136,9 @@ class Guard:
         body = _Body(receive, self._rules, self._bodies)
         self._active += 1
         try:
-            self._admit(connection, scope["method"], path)
-            body.declared(headers)
+            known = not self._rules.token or self._known(connection)
+            self._admit(connection, scope["method"], path, known)
+            body.declared(headers, known)
             await self.app(scope, body, _patient(send))
         except HTTPException as refused:
             if body.begun or "expect" not in headers:
@@ -145,7 +148,7 @@ class Guard:
             self._active -= 1
             body.forget()
 
-    def _admit(self, connection: HTTPConnection, method: str, path: str) -> None:
+    def _admit(self, connection: HTTPConnection, method: str, path: str, known: bool) -> None:
         """Raise HTTPException where a request must not be served."""
         headers = connection.headers
         named = headers.getlist("host")
@@ -167,7 +170,7 @@ class Guard:
             foreign = _foreign(headers, named[0], self._rules.public)
         if foreign:
             raise HTTPException(403, "A page of another site sent this request.", _CLOSE)
-        if self._rules.token and not self._open(path) and not self._known(connection):
+        if not known and not self._open(path):
             raise HTTPException(
                 401,
                 "This station wants its token: 'Authorization: Bearer TOKEN'.",
@@ -210,9 +213,11 @@ class _Body:
         self._most = rules.max_body
         self.begun = False
 
-    def declared(self, headers: Headers) -> None:
+    def declared(self, headers: Headers, known: bool) -> None:
         """Raise HTTPException where more is announced than may come."""
-        if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        if not known:
+            self._most = min(self._most, _STRANGE)
+        elif not headers.get("content-type", "").lower().startswith("multipart/form-data"):
             self._most = min(self._most, _WHOLE)
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._most:
