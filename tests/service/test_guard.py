@@ -305,6 +305,38 @@ def test_who_shows_no_token_sends_little() -> None:
     assert ask(CLOSED, "POST", "/sign-in", content=chunks()).status_code == 413
 
 
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 25])
+def test_a_large_answer_goes_out_in_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_PIECE", 10)
+    sent: list[Any] = []
+    body = bytes(range(size))
+
+    async def large(_: Request) -> Response:
+        return Response(body)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    scope = {
+        **{"type": "http", "asgi": {"version": "3.0"}, "method": "GET", "http_version": "1.1"},
+        **{"path": "/", "raw_path": b"/", "query_string": b"", "scheme": "http", "root_path": ""},
+        "headers": [(b"host", b"localhost")],
+    }
+
+    async def run() -> None:
+        await guarded(OPEN, large)(scope, receive, send)
+
+    asyncio.run(run())
+    pieces = sent[1:]
+    assert b"".join(piece["body"] for piece in pieces) == body
+    assert max(len(piece["body"]) for piece in pieces) <= 10
+    more = [piece.get("more_body", False) for piece in pieces]
+    assert more == [True] * (len(pieces) - 1) + [False]
+
+
 def test_web_sockets_are_closed() -> None:
     sent: list[Any] = []
 

@@ -30,6 +30,9 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _CLOSE = {"Connection": "close"}
 _SILENCE = 10.0
 """Seconds within which the next piece of a body must come, and of a response be taken."""
+_PIECE = 64 * 1024
+"""Bytes of a response that the server is given at a time: it takes any number at once, and keeps a
+copy of what the client does not take."""
 _RATE = 256 * 1024
 """Bytes that buy a sender another second, so that a large body may take its time."""
 _BODIES = 4
@@ -272,9 +275,19 @@ class _Body:
 
 
 def _patient(send: Send) -> Send:
-    """As `send`, but whoever takes nothing of a response for a while loses the connection."""
+    """As `send`, but a large body goes out in pieces, each when the client has taken those before;
+    whoever takes nothing for a while loses the connection.
+    """
 
     async def bounded(message: Message) -> None:
+        body = message.get("body", b"")
+        last = max(0, (len(body) - 1) // _PIECE * _PIECE)
+        for start in range(0, last, _PIECE):
+            piece = body[start : start + _PIECE]
+            await one({**message, "body": piece, "more_body": True})
+        await one({**message, "body": body[last:]} if last else message)
+
+    async def one(message: Message) -> None:
         async with asyncio.timeout(3 * _SILENCE):
             await send(message)
 

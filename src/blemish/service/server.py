@@ -16,6 +16,8 @@ from blemish.errors import OptionError
 
 HEADERS = 15.0
 """Seconds that a client has for the headers of a request, from connecting or their first byte."""
+STUCK = 20.0
+"""Seconds that a client has for taking what is ready for it."""
 CONNECTIONS = 800
 """More are refused, before the process runs out of files."""
 _GOODBYE = 10
@@ -23,12 +25,14 @@ _GOODBYE = 10
 
 
 class Impatient(H11Protocol):
-    """Closes connections on which a request is begun and not sent to the end of its headers.
+    """Closes connections on which a request is begun and not sent to the end of its headers, or of
+    whose response nothing is taken.
 
     While the application serves a request, its guard watches over the body.
     """
 
     _cut: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Send everything at once, and start to wait for headers."""
@@ -36,6 +40,8 @@ class Impatient(H11Protocol):
         # asyncio does it for its own sockets only. Headers and body go out one after the other, and
         # without it the body waits 40 ms for the client to acknowledge the headers.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # So that `pause_writing` is told of every byte that waits, the last ones too.
+        transport.set_write_buffer_limits(0)
         self._cut = self.loop.call_later(HEADERS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -47,9 +53,22 @@ class Impatient(H11Protocol):
         elif self._cut is None:
             self._cut = self.loop.call_later(HEADERS, self.transport.abort)
 
+    def pause_writing(self) -> None:
+        """Wait until what is ready is taken: to close a connection, asyncio would wait for ever."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(STUCK, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """All was taken."""
+        if self._stuck is not None:
+            self._stuck.cancel()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop()
+        if self._stuck is not None:
+            self._stuck.cancel()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
