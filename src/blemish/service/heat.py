@@ -21,6 +21,9 @@ KEPT, SHOWN = 256, 512
 """Longest side in pixels of a map in the store, and of a picture of one. A map is smooth: it comes
 from a few dozen patches a side."""
 
+LONGEST = 65_500
+"""Pixels on a side of a JPEG file; libjpeg refuses more."""
+
 
 def packed(raw: AnomalyMap) -> bytes:
     """A raw map (H, W) float32 as the store keeps it: shrunk, float16, in NumPy's file format."""
@@ -83,9 +86,12 @@ def png(image: Image) -> bytes:
 
 
 def jpeg(image: Image, side: int = 0) -> bytes:
-    """A picture (H, W, 3) uint8 as JPEG without metadata; `side` bounds its longest side."""
+    """A picture (H, W, 3) uint8 as JPEG without metadata.
+
+    Its longest side is at most `side` pixels, unless that is 0, and what JPEG takes.
+    """
     height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width)) if side > 0 else 1.0
+    scale = min(1.0, min(side or LONGEST, LONGEST) / max(height, width))
     if scale < 1:
         image = resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
     held = io.BytesIO()

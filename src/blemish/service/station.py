@@ -260,7 +260,7 @@ class Station:
         Args:
             id: of the inspection.
             view: from 0.
-            side: longest side in pixels; 0 for the picture's own.
+            side: longest side in pixels; 0 for the picture's own, up to the 65,500 of JPEG.
         """
         return self._history.picture(id, view, side)
 

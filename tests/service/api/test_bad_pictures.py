@@ -160,6 +160,17 @@ def test_what_has_a_rule_is_read_by_it(client: TestClient, name: str) -> None:
     assert np.abs(pixels - value).max() <= 2
 
 
+def test_a_picture_longer_than_jpeg_takes_is_shown_smaller(client: TestClient) -> None:
+    files = {"files": ("long.png", saved(grey(size=(70_000, 40))))}
+    said = client.post("/v1/inspections?wait=20", data={"line": "caps"}, files=files)
+    at = f"/v1/inspections/{said.json()['items'][0]['inspection']}"
+    assert client.get(at).json()["sizes"] == [[40, 70_000]]
+    for side, size in ((0, (65_500, 37)), (256, (256, 1))):
+        shown = client.get(f"{at}/picture?side={side}")
+        assert shown.status_code == 200, shown.text
+        assert PIL.Image.open(io.BytesIO(shown.content)).size == size
+
+
 def test_half_pictures_are_never_let_pass(
     client: TestClient, shade: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

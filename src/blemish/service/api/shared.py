@@ -31,7 +31,9 @@ Id = Annotated[
 ]
 Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 View = Annotated[int, Query(description="Which view, from 0.", ge=0, le=2**31 - 1)]
-Side = Annotated[int, Query(description="Longest side in pixels; 0: its own.", ge=0, le=8192)]
+Side = Annotated[
+    int, Query(description="Longest side in pixels; 0: its own, at most 65,500.", ge=0, le=8192)
+]
 
 
 async def _station(request: Request) -> Station:
