@@ -130,6 +130,14 @@ def test_openai_clients_get_errors_that_they_read() -> None:
     assert said.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("path", ["/v1/lines", "/v1/chat/completions"])
+def test_an_error_may_name_what_is_no_letter(path: str) -> None:
+    said = problems.of(errors.OptionError("The part '\ud800' does not exist: \u00fc."), path)
+    found = json.loads(bytes(said.body).decode())
+    words = found["error"]["message"] if "chat" in path else found["detail"]
+    assert words == "The part '?' does not exist: \u00fc."
+
+
 def test_of_many_mistakes_the_first_are_named() -> None:
     wrong = [{"loc": ("body", n), "msg": "Field required", "type": "missing"} for n in range(1000)]
     found = json.loads(bytes(problems.of(RequestValidationError(wrong)).body))

@@ -8,6 +8,7 @@ clients get the shape that those read.
 from __future__ import annotations
 
 import http
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -85,6 +86,14 @@ class Problem(BaseModel):
     errors: list[Wrong] = []
 
 
+class _Answer(JSONResponse):
+    """JSON in which what UTF-8 has no bytes for, such as half a surrogate pair, is a "?"."""
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
 def status_of(error: BlemishError) -> int:
     """The status of an error, by the nearest class that has one."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
@@ -106,7 +115,7 @@ def response(
         kind = "invalid_request_error" if status < 500 else "server_error"
         more = "".join(f" {wrong.at}: {wrong.message}." for wrong in errors or ())
         said = {"message": detail + more, "type": kind, "param": None, "code": error or None}
-        return JSONResponse({"error": said}, status, sent)
+        return _Answer({"error": said}, status, sent)
     problem = Problem(
         title=http.HTTPStatus(status).phrase,
         status=status,
@@ -114,7 +123,7 @@ def response(
         error=error,
         errors=errors or [],
     )
-    return JSONResponse(problem.model_dump(), status, sent, media_type=MEDIA_TYPE)
+    return _Answer(problem.model_dump(), status, sent, media_type=MEDIA_TYPE)
 
 
 def of(error: Exception, path: str = "") -> JSONResponse:

@@ -171,6 +171,27 @@ def test_a_picture_longer_than_jpeg_takes_is_shown_smaller(client: TestClient) -
         assert PIL.Image.open(io.BytesIO(shown.content)).size == size
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        '{"pause": NaN}',
+        '{"pause": Infinity}',
+        '{"pause": -Infinity}',
+        '{"pause": 1e999}',
+        '{"encoder": "\\ud800"}',
+        '{"\\ud800": 1}',
+        '{"deep": [{"\\udfff": 1}]}',
+    ],
+)
+def test_options_that_are_no_json_are_refused(
+    client: TestClient, shade: ModuleType, options: str
+) -> None:
+    fields = {"name": "x", "detector": "shade", "options": options}
+    said = client.post("/v1/lines", data=fields, files={"references": shade.picture().data})
+    assert said.status_code == 422, said.text
+    assert said.json()["detail"].startswith("The options are no JSON")
+
+
 def test_half_pictures_are_never_let_pass(
     client: TestClient, shade: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

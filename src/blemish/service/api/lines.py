@@ -35,6 +35,8 @@ class Current(BaseModel):
 def _options(text: str) -> dict[str, Any]:
     try:
         options = json.loads(text or "{}")
+        # Python reads what is no JSON and no database keeps: NaN, 1e999, half a surrogate pair.
+        json.dumps(options, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as cause:
         raise OptionError(f"The options are no JSON: {cause}.") from cause
     if not isinstance(options, dict):
