@@ -37,6 +37,7 @@ from blemish.errors import (
     UndefinedMetricError,
     WeightsError,
 )
+from blemish.service import room
 from blemish.service.types import Fault
 
 MEDIA_TYPE = "application/problem+json"
@@ -139,6 +140,9 @@ def of(error: Exception, path: str = "") -> JSONResponse:
             ]
             return response(422, "The request cannot be read.", errors=wrong, path=path)
         case HTTPException():
+            # The framework says of whatever stops it in a form that the form is wrong.
+            if full := room.lacking(error.__cause__):
+                return of(full, path)
             detail = str(error.detail)
             return response(error.status_code, detail, headers=error.headers, path=path)
     _log.error("A request failed in a way nobody foresaw.", exc_info=error)

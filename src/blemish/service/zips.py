@@ -20,6 +20,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
 from blemish.errors import InputError
+from blemish.service import room
 from blemish.service.types import Incoming, Sent
 from blemish.settings import settings
 
@@ -52,6 +53,7 @@ def unpacked(uploads: Iterable[Sent], limits: Limits) -> tuple[Sent, ...]:
     Raises:
         InputError: an archive is broken, encrypted, over a limit, or holds a link or a name that
             leads out of it; that an entry's content is broken, it says when it is read.
+        OutputError: an entry is read, and the disk of temporary files is full.
     """
     found: list[Sent] = []
     for upload in uploads:
@@ -91,7 +93,7 @@ def _entry(name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterat
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
         with _sound(name), archive.open(info) as packed:
             shutil.copyfileobj(packed, spool)
-        spool.seek(0)
+            spool.seek(0)  # writes what is left to the disk
         yield spool
 
 
@@ -103,6 +105,8 @@ def _sound(name: str) -> Iterator[None]:
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
         *(ValueError, OSError),
     ) as cause:
+        if full := room.lacking(cause):
+            raise full from cause
         raise InputError(f"The archive {name!r} is broken: {cause}. Pack it again.") from cause
 
 

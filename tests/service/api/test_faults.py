@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 import zipfile
@@ -22,6 +23,7 @@ from typing import Any, get_args
 
 import pytest
 from sqlalchemy import event, text
+from starlette import formparsers
 from starlette.testclient import TestClient
 
 from blemish import build
@@ -198,6 +200,30 @@ def test_a_full_disk(
         assert "Make room" in problem(send(), 507, "OutputError")
     assert send().json()["done"] == 1
     assert station.find(Filter()).total == len(station.jobs()) == 1
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_of_temporary_files(
+    client: TestClient, station: Station, send: Send, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    class Full(tempfile.SpooledTemporaryFile[bytes]):
+        def write(self, _: Any) -> int:
+            raise OSError(code, os.strerror(code))
+
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("a.png", b"1")
+    packed = {"files": ("parts.zip", held.getvalue())}
+    for of in (formparsers, tempfile):
+        with monkeypatch.context() as patch:
+            patch.setattr(of, "SpooledTemporaryFile", Full)
+            said = client.post("/v1/inspections", data={"line": "caps"}, files=packed)
+            shown = client.post("/inspect", data={"line": "caps"}, files=packed)
+        assert "TMPDIR" in problem(said, 507, "OutputError")
+        assert shown.status_code == 507
+        assert "TMPDIR" in shown.text
+    assert station.jobs() == ()
+    assert send().json()["done"] == 1
 
 
 def test_a_full_database(client: TestClient, station: Station, send: Send) -> None:

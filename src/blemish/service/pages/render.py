@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from blemish.errors import BlemishError
-from blemish.service import problems
+from blemish.service import problems, room
 
 
 @cache
@@ -111,6 +111,8 @@ class _Route(APIRoute):
                 said = texts()["error"]["unreadable"].format(names=", ".join(wrong))
                 return failed(422, said)
             except HTTPException as error:
+                if full := room.lacking(error.__cause__):
+                    return failed(problems.status_of(full), str(full))
                 # What the guard found while the body was read keeps its status and its headers.
                 answer = failed(error.status_code, str(error.detail))
                 answer.headers.update(error.headers or {})
