@@ -110,6 +110,18 @@ def test_too_many_entries_or_bytes_are_refused() -> None:
     assert "5 bytes of files; expected at most 4" in refused(data, Limits(size=4))
 
 
+def test_the_archives_of_a_request_are_counted_together() -> None:
+    one = Upload("one.zip", packed(("a.png", b"123"), ("b.png", b"4")))
+    two = Upload("two.zip", packed(("c.png", b"56")))
+    assert len(unpacked([one, two, one], Limits(entries=5, size=10))) == 5
+    for limits, why in (
+        (Limits(entries=4), "'one.zip' holds 2 entries; expected at most 4 in all archives"),
+        (Limits(size=9), "'one.zip' holds 4 bytes of files; expected at most 9 in all archives"),
+    ):
+        with pytest.raises(InputError, match=why):
+            unpacked([one, two, one], limits)
+
+
 @pytest.mark.parametrize("cut", [10, 40, -30, -4])
 def test_a_broken_archive_is_refused(cut: int) -> None:
     assert "broken" in refused(packed(("part.png", bytes(range(256))))[:cut])

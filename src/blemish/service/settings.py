@@ -53,7 +53,7 @@ class ServiceSettings(BaseSettings):
         allowed_hosts: names under which the station is reached, beside `host` and this computer's.
         max_body: bytes of one request.
         max_files: pictures of one request, a ZIP's among them.
-        max_zip_entries: entries of a ZIP.
+        max_zip_entries: entries of all ZIPs of one request.
         zip_ratio: how many times larger than itself a ZIP may become.
         max_requests: requests at once; more are told to come back.
         max_queue: pictures that wait; more are told to come back.

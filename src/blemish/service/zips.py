@@ -34,17 +34,25 @@ _IN_MEMORY = 2**23
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may become.
+    """What the archives of one request may become.
 
     Attributes:
-        entries: files and folders in it.
-        size: bytes of all its files together.
-        ratio: times of its own size that a file or the whole may have.
+        entries: files and folders in all of them.
+        size: bytes of all their files together.
+        ratio: times of its own size that a file or a whole archive may have.
     """
 
     entries: int = 2000
     size: int = 2 * 2**30
     ratio: float = 100.0
+
+
+@dataclass
+class _Held:
+    """What the archives of a request hold so far."""
+
+    entries: int = 0
+    size: int = 0
 
 
 def unpacked(uploads: Iterable[Sent], limits: Limits) -> tuple[Sent, ...]:
@@ -56,15 +64,16 @@ def unpacked(uploads: Iterable[Sent], limits: Limits) -> tuple[Sent, ...]:
         OutputError: an entry is read, and the disk of temporary files is full.
     """
     found: list[Sent] = []
+    held = _Held()
     for upload in uploads:
         # Stays open as long as entries may be wanted; the server closes what it has on the disk.
         file = upload.open().__enter__()
         packed = file.read(4) in (_START, _EMPTY)
-        found += _entries(upload.name, file, limits) if packed else [upload]
+        found += _entries(upload.name, file, limits, held) if packed else [upload]
     return tuple(found)
 
 
-def _entries(name: str, file: IO[bytes], limits: Limits) -> list[Incoming]:
+def _entries(name: str, file: IO[bytes], limits: Limits, held: _Held) -> list[Incoming]:
     # Counted before anything is made of them: an index of millions of entries takes gigabytes. A
     # stored archive inside has entries of its own, hence twice.
     file.seek(0)
@@ -73,7 +82,7 @@ def _entries(name: str, file: IO[bytes], limits: Limits) -> list[Incoming]:
         raise _over(name, f"more than {limits.entries} entries")
     with _sound(name):
         archive = zipfile.ZipFile(file)
-        wanted = _wanted(name, archive.infolist(), size, limits)
+        wanted = _wanted(name, archive.infolist(), size, limits, held)
     return [Incoming(info.filename, partial(_entry, name, archive, info)) for info in wanted]
 
 
@@ -111,14 +120,17 @@ def _sound(name: str) -> Iterator[None]:
 
 
 def _wanted(
-    name: str, infos: list[zipfile.ZipInfo], size: int, limits: Limits
+    name: str, infos: list[zipfile.ZipInfo], size: int, limits: Limits, held: _Held
 ) -> list[zipfile.ZipInfo]:
     """The entries to read; zipfile reads no more of each than `file_size` says."""
-    if len(infos) > limits.entries:
-        raise _over(name, f"{len(infos)} entries; expected at most {limits.entries}")
+    every = "in all archives of a request"
+    held.entries += len(infos)
+    if held.entries > limits.entries:
+        raise _over(name, f"{len(infos)} entries; expected at most {limits.entries} {every}")
     total = sum(info.file_size for info in infos)
-    if total > limits.size:
-        raise _over(name, f"{total} bytes of files; expected at most {limits.size}")
+    held.size += total
+    if held.size > limits.size:
+        raise _over(name, f"{total} bytes of files; expected at most {limits.size} {every}")
     if total > max(limits.ratio * size, _SLACK):
         raise _over(name, f"files {total / size:.0f} times its size")
     for info in infos:
@@ -153,4 +165,4 @@ def _hidden(name: str) -> bool:
 
 
 def _over(name: str, what: str) -> InputError:
-    return InputError(f"The archive {name!r} holds {what}. Send its pictures in smaller archives.")
+    return InputError(f"The archive {name!r} holds {what}. Send fewer pictures at a time.")
