@@ -59,7 +59,10 @@ def test_the_first_bytes_decide_and_not_the_name() -> None:
 
 
 def test_what_systems_add_is_left_out_and_other_files_are_kept() -> None:
-    names = ("__MACOSX/._a.png", ".DS_Store", "a/.hidden/b.png", "notes.txt", "a.png")
+    names = (
+        *("__MACOSX/._a.png", ".DS_Store", "a/.hidden/b.png", "Thumbs.db", "a/thumbs.DB"),
+        *("a\\Desktop.ini", "desktop.ini", "notes.txt", "a.png"),
+    )
     found = unpacked([Upload("z", packed(*((name, b"1") for name in names)))], LIMITS)
     assert [u.name for u in found] == ["notes.txt", "a.png"]
 

@@ -1,8 +1,8 @@
 """Uploads that are ZIP archives become the files in them, within limits that are checked first.
 
 Entries become uploads whose names are text and never paths, and each is unpacked when it is read.
-Hidden files and folders, and those that macOS adds, are left out as in a folder; every other file
-is kept, so that one that is no picture fails by its name.
+Hidden files and folders, and those that macOS and Windows add, are left out; every other file is
+kept, so that one that is no picture fails by its name.
 """
 
 from __future__ import annotations
@@ -160,8 +160,12 @@ def _check(name: str, info: zipfile.ZipInfo, limits: Limits) -> None:
 
 
 def _hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return parts[:1] == ("__MACOSX",) or any(part.startswith(".") for part in parts)
+    parts = PureWindowsPath(name.casefold()).parts  # splits at both / and \
+    return (
+        parts[:1] == ("__macosx",)
+        or parts[-1:] in (("thumbs.db",), ("desktop.ini",))
+        or any(part.startswith(".") for part in parts)
+    )
 
 
 def _over(name: str, what: str) -> InputError:
