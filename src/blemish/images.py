@@ -132,6 +132,16 @@ def decode_image(data: bytes, name: str) -> Image:
     return image
 
 
+def suffix_of(data: bytes) -> str:
+    """The ending that a picture's first bytes stand for, such as ".png"; "" for what is none.
+
+    >>> suffix_of(b"GIF89a...")
+    '.gif'
+    """
+    kind = _kind(data)
+    return f".{kind.lower()}" if kind else ""
+
+
 def read_mask(path: str | Path) -> NDArray[np.uint16]:
     """Read the truth of a picture's pixels: the values as stored, 0 where nothing is wrong.
 

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from blemish.service.app import create_app
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
+from blemish.service.types import Upload
 
 
 @pytest.fixture
@@ -190,6 +191,28 @@ def test_options_that_are_no_json_are_refused(
     said = client.post("/v1/lines", data=fields, files={"references": shade.picture().data})
     assert said.status_code == 422, said.text
     assert said.json()["detail"].startswith("The options are no JSON")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "whole"),
+    [
+        ("part 7.PNG", "part 7.PNG", ""),
+        ("shift/../part", "part.png", ""),
+        ("C:\\shift\\part.", "part.png", ""),
+        ("Teil \u00fc \u6f22.png", "Teil _ _.png", "Teil%20%C3%BC%20%E6%BC%A2.png"),
+        ('a"; x="b.png', "a__ x__b.png", "a%22%3B%20x%3D%22b.png"),
+        ("a\u202egnp.exe\r\n", "agnp.exe", ""),
+        ("..", "part.png", ""),
+        ("x" * 300 + ".png", "x" * 96 + ".png", ""),
+    ],
+)
+def test_the_file_as_it_came_is_saved_under_its_name(
+    client: TestClient, station: Station, shade: ModuleType, name: str, plain: str, whole: str
+) -> None:
+    job = station.submit("caps", [Upload(name, shade.picture(0).data)])
+    at = f"/v1/inspections/{station.wait(job.id, 20).items[0].inspection}/original"
+    header = client.get(at).headers["content-disposition"]
+    assert header == f'attachment; filename="{plain}"' + (whole and f"; filename*=UTF-8''{whole}")
 
 
 def test_half_pictures_are_never_let_pass(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
-from blemish.service.api.shared import Here, Wanted
+from blemish.service.api.shared import Here, Wanted, download
 from blemish.service.types import Export
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"])
@@ -25,12 +25,11 @@ _SHOWN: dict[str, Any] = {
 def export(here: Here, kind: Annotated[Export, Path(examples=["csv"])], wanted: Wanted) -> Response:
     """JSON Lines, CSV, COCO, YOLO (a ZIP), Label Studio tasks, or a page that prints well."""
     made = here.export(wanted, kind)
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in made.name)
     return Response(
         made.data,
         media_type=made.media_type,
         headers={
-            "Content-Disposition": f'attachment; filename="{plain}"',
+            **download(made.name),
             # Were it shown after all, it could run nothing.
             "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
             "img-src data:",

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import PureWindowsPath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 
 from blemish.errors import NotFoundError
+from blemish.images import suffix_of
 from blemish.service import problems
 from blemish.service.api import examples
-from blemish.service.api.shared import Here, Id, Short, Side, View, Waiting, Wanted, uploads
-from blemish.service.types import ENDED, InspectionRow, Job, Page
+from blemish.service.api.shared import (
+    Here,
+    Id,
+    Short,
+    Side,
+    View,
+    Waiting,
+    Wanted,
+    download,
+    uploads,
+)
+from blemish.service.types import ENDED, InspectionRow, Job, Page, Upload
 
 router = APIRouter(prefix="/v1/inspections", tags=["inspections"])
 
@@ -91,9 +103,10 @@ def delete(here: Here, id: Id) -> None:
     responses=_picture("application/octet-stream"),
 )
 def original(here: Here, id: Id) -> Response:
-    """The file as it came, to be saved and not to be shown."""
-    data = here.original(id).data
-    return _download(data)
+    """The file as it came, to be saved under its name and not to be shown."""
+    found = here.original(id)
+    headers = download(_file_name(found))
+    return Response(found.data, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/{id}/picture", response_class=Response, responses=_picture("image/jpeg"))
@@ -136,6 +149,13 @@ def _kept(data: bytes, media_type: str) -> Response:
     return Response(data, media_type=media_type, headers=headers)
 
 
-def _download(data: bytes) -> Response:
-    headers = {"Content-Disposition": 'attachment; filename="part"'}
-    return Response(data, media_type="application/octet-stream", headers=headers)
+def _file_name(found: Upload) -> str:
+    r"""What a file was called, as a name that is safe in any folder, with an ending.
+
+    >>> _file_name(Upload("shift 12\\..\\.a\rb", b"GIF89a"))
+    'ab.gif'
+    """
+    # What does not print may hide how a name goes on.
+    last = "".join(c for c in PureWindowsPath(found.name).name if c.isprintable())
+    name = last[-100:].strip(". ") or "part"
+    return name if PureWindowsPath(name).suffix else name + suffix_of(found.data)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import Depends, Path, Query, Request, UploadFile
 from pydantic import Field
@@ -61,6 +62,19 @@ def uploads(files: Sequence[UploadFile], settings: ServiceSettings) -> tuple[Sen
     )
     limits = zips.Limits(settings.max_zip_entries, 4 * settings.max_body, settings.zip_ratio)
     return zips.unpacked(came, limits)
+
+
+def download(name: str) -> dict[str, str]:
+    r"""The header by which a browser saves a response under a name, and does not show it.
+
+    >>> download("ü.png")["Content-Disposition"]
+    'attachment; filename="_.png"; filename*=UTF-8\'\'%C3%BC.png'
+    """
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-") else "_" for c in name)
+    said = f'attachment; filename="{plain}"'
+    if plain != name:
+        said += f"; filename*=UTF-8''{quote(name, safe='')}"
+    return {"Content-Disposition": said}
 
 
 def _rewound(file: UploadFile) -> AbstractContextManager[IO[bytes]]:
