@@ -337,6 +337,20 @@ def test_a_large_answer_goes_out_in_pieces(size: int, monkeypatch: pytest.Monkey
     assert more == [True] * (len(pieces) - 1) + [False]
 
 
+def test_what_takes_long_to_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_COMMAS", 100)
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    for commas, headers, status in ((100, {}, 200), (101, {}, 413), (101, form, 200)):
+        said = ask(OPEN, "POST", content=b"[]," * commas, headers=headers)
+        assert said.status_code == status
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(51):
+            yield b",,"
+
+    assert ask(OPEN, "POST", content=chunks()).status_code == 413
+
+
 def test_web_sockets_are_closed() -> None:
     sent: list[Any] = []
 

@@ -39,6 +39,9 @@ _BODIES = 4
 """Largest bodies that fit onto the disk of temporary files together."""
 _WHOLE = 64 * 2**20
 """Bytes of a body that is no form, and so is read into the memory as a whole."""
+_COMMAS = 100_000
+"""Of such a body. JSON is read at once while all others wait, and has a comma before nearly every
+value; 64 MiB of empty lists take ten seconds, and the pictures of a chat no time."""
 _STRANGE = 64 * 1024
 """Bytes of a body of somebody who has shown no token: a token and an address to sign in."""
 _POLICY = {
@@ -213,15 +216,17 @@ class _Body:
     def __init__(self, receive: Receive, rules: Rules, all_of_them: _Bodies) -> None:
         self._receive, self._rules, self._all = receive, rules, all_of_them
         self._bytes, self._waited, self._whole = 0, 0.0, False
-        self._most = rules.max_body
+        self._most, self._commas, self._form = rules.max_body, 0, False
         self.begun = False
 
     def declared(self, headers: Headers, known: bool) -> None:
         """Raise HTTPException where more is announced than may come."""
+        content_type = headers.get("content-type", "").lower()
+        self._form = content_type.startswith("multipart/form-data")
+        if not self._form:
+            self._most = min(self._most, _WHOLE)
         if not known:
             self._most = min(self._most, _STRANGE)
-        elif not headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            self._most = min(self._most, _WHOLE)
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._most:
             raise self._too_large()
@@ -240,13 +245,21 @@ class _Body:
             self._whole = True  # nothing more is waited for
             raise HTTPException(408, "The request came too slowly.", _CLOSE) from None
         self._waited += time.monotonic() - asked
-        size = len(message.get("body", b""))
+        body = message.get("body", b"")
+        size = len(body)
         self._bytes += size
         self._all.held += size
         self._whole = not message.get("more_body", False)
         if self._bytes > self._most:
             await self.drain()
             raise self._too_large()
+        if not self._form:
+            self._commas += body.count(b",")
+        if self._commas > _COMMAS:
+            await self.drain()
+            raise HTTPException(
+                413, f"The request has more than {_COMMAS} commas. Send less at a time.", _CLOSE
+            )
         if self._all.held > _BODIES * self._rules.max_body:
             await self.drain()
             raise HTTPException(429, "Too much is being sent at once. Send it again soon.", _CLOSE)
