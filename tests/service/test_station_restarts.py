@@ -59,11 +59,12 @@ def test_what_was_accepted_and_not_begun_is_inspected_after_a_start(
     with Station(settings) as first:
         shade.make_caps(first)
     idle = Station(settings)  # accepts, and does not work
-    job = idle.submit("caps", [shade.picture(0, shift=n) for n in range(5)], key="night")
+    files = [shade.picture(0, shift=n) for n in range(5)]
+    job = idle.submit("caps", files, key="night")
     assert idle.job(job.id).state == "queued"
     idle.close()
     with Station(settings) as second:
-        assert second.submit("caps", [shade.picture()], key="night").id == job.id
+        assert second.submit("caps", files, key="night").id == job.id
         ended = second.wait(job.id, 10)
         assert (ended.state, ended.done) == ("done", 5)
         assert second.find(Filter()).total == 5
