@@ -146,11 +146,11 @@ def test_what_cannot_be_said_is_refused(station: Station, caps: str, shade: Modu
     assert station.inspection(id).feedback == ()
 
 
-def test_unsure_counts_as_neither_and_without_a_truth_nothing_does() -> None:
-    found = rates({("unsure", "good"): 2, ("unsure", ""): 3, ("anomalous", "defective"): 1})
-    assert found == Rates(inspected=6, good=2, defective=1, unsure=2)
-    assert found.overkill_rate == 0
-    assert rates({}).miss_rate is None
+def test_unsure_is_counted_of_all_and_is_neither_overkill_nor_missed() -> None:
+    found = rates({("unsure", "good"): 2, ("unsure", ""): 1, ("anomalous", "defective"): 1})
+    assert found == Rates(inspected=4, good=2, defective=1, unsure=3)
+    assert (found.overkill_rate, found.unsure_rate) == (0, 0.75)
+    assert rates({}).miss_rate is rates({}).unsure_rate is None
     assert true_of("normal", None) == ""
 
 

@@ -36,7 +36,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Rates:
-    """How often verdicts were wrong, among the parts of which a person said what they are.
+    """How often verdicts were wrong, where a person said what the part is, and how often unsure.
 
     Attributes:
         inspected: how many inspections.
@@ -44,7 +44,8 @@ class Rates:
         defective: of how many that they are defective.
         overkill: good parts with the verdict "anomalous".
         missed: defective parts with the verdict "normal".
-        unsure: parts of either kind with the verdict "unsure", which count as neither.
+        unsure: of all that was inspected, how many have the verdict "unsure"; they are neither
+            overkill nor missed, whatever the part is.
     """
 
     inspected: int = 0
@@ -64,6 +65,11 @@ class Rates:
         """`missed` by `defective`; None where no part is known to be defective."""
         return self.missed / self.defective if self.defective else None
 
+    @property
+    def unsure_rate(self) -> float | None:
+        """`unsure` by `inspected`; None where nothing was inspected."""
+        return self.unsure / self.inspected if self.inspected else None
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -75,7 +81,7 @@ class Comparison:
         looked_at: how many inspections were judged by both, the newest of the history.
         left_out: how many could not be judged, or are older than those looked at.
         changes: those whose verdict differs.
-        rates_before, rates_after: of the parts of which the truth is known.
+        rates_before, rates_after: of what both judged.
         cases: labelled defects that `after` does not find, by inspection id.
     """
 
@@ -133,12 +139,12 @@ def rates(judged: Mapping[tuple[Verdict, Truth], int]) -> Rates:
     """
     count = {"good": 0, "defective": 0, "overkill": 0, "missed": 0, "unsure": 0}
     for (verdict, true), number in judged.items():
+        if verdict == "unsure":
+            count["unsure"] += number
         if not true:
             continue
         count[true] += number
-        if verdict == "unsure":
-            count["unsure"] += number
-        elif (verdict, true) == ("anomalous", "good"):
+        if (verdict, true) == ("anomalous", "good"):
             count["overkill"] += number
         elif (verdict, true) == ("normal", "defective"):
             count["missed"] += number
