@@ -14,20 +14,23 @@ from blemish.service.types import Filter
 pytest.importorskip("playwright", reason='needs Playwright: pip install "blemish[dev]"')
 from playwright.sync_api import FilePayload, Page, expect
 
-DESKTOP = (1280, 800)
+DESKTOP, PHONE = (1280, 800), (390, 844)
 
 
 @pytest.fixture
 def part(opened: Callable[..., Page], served: tuple[Station, str], shade: ModuleType) -> Page:
     """The page of an anomalous part on a desktop."""
-    station = served[0]
-    shade.make_caps(station)
-    job = station.submit("caps", [shade.picture(0, "dark.png")])
-    id = station.wait(job.id, 10).items[0].inspection
     page = opened(DESKTOP)
-    page.goto(f"/inspections/{id}")
+    page.goto(found(served[0], shade))
     expect(page.locator(".stage").first).to_have_attribute("style", re.compile("transform"))
     return page
+
+
+def found(station: Station, shade: ModuleType) -> str:
+    """The address of an anomalous part."""
+    shade.make_caps(station)
+    job = station.submit("caps", [shade.picture(0, "dark.png")])
+    return f"/inspections/{station.wait(job.id, 10).items[0].inspection}"
 
 
 def test_part_and_reference_zoom_and_move_in_step_by_mouse_and_keys(part: Page) -> None:
@@ -70,6 +73,46 @@ def test_a_place_lights_up_from_both_sides_and_is_approached(part: Page) -> None
         centre = shown[start] + shown[side] / 2  # type: ignore[literal-required]
         inside = pane[start] + pane[side] / 2  # type: ignore[literal-required]
         assert abs(centre - inside) < 0.3 * pane[side]  # type: ignore[literal-required]
+
+
+@pytest.mark.parametrize("size", [(1280, 500), PHONE], ids=["desktop", "phone"])
+def test_a_place_is_approached_where_the_picture_can_be_seen(
+    opened: Callable[..., Page],
+    served: tuple[Station, str],
+    shade: ModuleType,
+    size: tuple[int, int],
+) -> None:
+    page = opened(size)
+    page.goto(found(served[0], shade))
+    button, pane = page.locator(".regions button").first, page.locator(".pane").first
+    button.evaluate("one => one.scrollIntoView({ block: 'start' })")
+    button.click()
+    box, header = pane.bounding_box(), page.locator(".top").bounding_box()
+    assert box
+    assert header
+    assert header["height"] <= box["y"]
+    assert box["y"] + box["height"] <= size[1]
+
+
+def test_drawings_are_no_stops_of_the_tab_key(part: Page) -> None:
+    stops = []
+    for _ in range(60):
+        part.keyboard.press("Tab")
+        stops.append(part.evaluate("document.activeElement.closest('svg') !== null"))
+    assert len(stops) == 60
+    assert not any(stops)
+
+
+def test_a_kept_mark_lights_up_like_a_place(part: Page, served: tuple[Station, str]) -> None:
+    row = served[0].find(Filter()).items[0]
+    served[0].say(row.id, "right", (30, 20, 40, 26))
+    part.reload()
+    part.get_by_role("button", name="Show the box that a person drew").click()
+    expect(part.locator("g.drawn")).to_have_class("place drawn lit")
+    expect(part.locator("g.drawn text")).to_have_text("box")
+    assert all("scale(1)" not in one for one in transforms(part))
+    part.get_by_label("Outlines").uncheck()
+    expect(part.locator("g.drawn")).to_be_hidden()
 
 
 def test_heat_and_outlines_can_be_turned_down(part: Page) -> None:

@@ -32,10 +32,11 @@ def history(
     wanted: Wanted,
     after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     noted: Annotated[int, Query(ge=0, le=_PAGE)] = 0,
+    left: Annotated[int, Query(ge=0, le=_PAGE)] = 0,
 ) -> Response:
     """Inspections, the newest first."""
     asked = request.query_params.multi_items()
-    asked = [one for one in asked if one[0] not in ("after", "noted")]
+    asked = [one for one in asked if one[0] not in ("after", "noted", "left")]
     return page(
         "history.html",
         "history",
@@ -44,6 +45,7 @@ def history(
         page=here.find(wanted, after, _PAGE),
         after=after,
         noted=noted,
+        left=left,
         query=urlencode(asked),
         exports=_EXPORTS,
     )
@@ -56,10 +58,12 @@ def say(
     ids: Annotated[list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]], Form(max_length=_PAGE)],
     back: Annotated[Long, Form()] = "",
 ) -> Response:
-    """The same word on several inspections."""
-    for one in ids:
+    """The same word on several inspections; that an unsure verdict is right would say nothing."""
+    told = [one for one in ids if says != "right" or here.inspection(one).verdict != "unsure"]
+    for one in told:
         here.say(one, says)
-    return go(f"/history?{back}{'&' * bool(back)}noted={len(ids)}")
+    left = f"&left={len(ids) - len(told)}" if len(told) < len(ids) else ""
+    return go(f"/history?{back}{'&' * bool(back)}noted={len(told)}{left}")
 
 
 @router.get("/settings")

@@ -27,6 +27,8 @@ def inspection(here: Here, id: Id) -> Response:
     row = here.inspection(id)
     version = here.version(row.line, row.version)
     height, width = row.sizes[0]
+    said = row.feedback[0] if row.feedback else None
+    applied = here.version(row.line, said.applied) if said and said.applied else None
     return page(
         "inspection.html",
         "history",
@@ -35,10 +37,12 @@ def inspection(here: Here, id: Id) -> Response:
         height=height,
         width=width,
         places=_places(row, here.contours(id)) if row.regions else [],
+        mark=_mark_shown(row, said.mark) if said and said.mark else None,
         evidence=_evidence(row),
         messages=here.messages(id),
         talks=_talks(version),
         waits=bool(row.feedback) and _waits(here, row),
+        known=applied is not None and applied.state == "ready",
         current=here.line(row.line).current,
     )
 
@@ -63,6 +67,18 @@ def _places(row: InspectionRow, contours: _Contours) -> list[dict[str, Any]]:
         {**region, "path": paths[region["label"]], "at": _beside(region["box"], *row.sizes[0])}
         for region in row.regions
     ]
+
+
+def _mark_shown(row: InspectionRow, mark: Sequence[int]) -> dict[str, Any]:
+    """The box that a person drew last, as `_places` has places."""
+    x0, y0, x1, y1 = mark
+    return {
+        "box": mark,
+        "path": f"M{x0},{y0}H{x1}V{y1}H{x0}Z",
+        "at": _beside(mark, *row.sizes[0]),
+        "width": x1 - x0,
+        "height": y1 - y0,
+    }
 
 
 def _beside(box: Sequence[int], height: int, width: int) -> tuple[float, float]:

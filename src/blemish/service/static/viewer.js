@@ -109,13 +109,17 @@ heat?.addEventListener("input", () => group.style.setProperty("--heat", heat.val
 const outlines = document.getElementById("outlines");
 outlines?.addEventListener("change", () => group.classList.toggle("no-marks", !outlines.checked));
 
-// Hover or focus on either side lights both.
+// Hover on either side, or focus in the list, lights both. (Drawings that listen to focus would be
+// stops of the tab key.)
 for (const one of document.querySelectorAll("[data-region]")) {
   const same = document.querySelectorAll(`[data-region="${one.dataset.region}"]`);
   const light = (on) => same.forEach((part) => part.classList.toggle("lit", on));
-  for (const name of ["pointerenter", "focus"]) one.addEventListener(name, () => light(true));
-  for (const name of ["pointerleave", "blur"]) one.addEventListener(name, () => light(false));
-  if (one.tagName === "BUTTON") one.addEventListener("click", () => approach(one.dataset.region));
+  one.addEventListener("pointerenter", () => light(true));
+  one.addEventListener("pointerleave", () => light(false));
+  if (one.tagName !== "BUTTON") continue;
+  one.addEventListener("focus", () => light(true));
+  one.addEventListener("blur", () => light(false));
+  one.addEventListener("click", () => approach(one.dataset.region));
 }
 
 // Zoom to a place so that it fills a third of the pane.
@@ -131,6 +135,7 @@ function approach(region) {
     0.5 + (((y0 + y1) / 2 - height / 2) * scale) / high,
   ];
   show({ zoom, x: 0.5 - centre[0] * zoom, y: 0.5 - centre[1] * zoom });
+  panes[0].scrollIntoView({ block: "nearest" }); // the list may be far below the picture
 }
 
 let marking = false;
