@@ -200,6 +200,25 @@ def test_no_missed_defect_is_worth_more_than_its_share_of_good_parts() -> None:
             assert point.left_out().moved(MOST_ALARMS).score(float(raw)) >= 0.5
 
 
+@pytest.mark.parametrize("corrected", [False, True])
+def test_the_expected_alarms_are_those_of_drawn_good_parts(corrected: bool) -> None:
+    point = Calibration.from_normals(RAW, false_alarms=0.2)
+    point = point.left_out() if corrected else point
+    lower = point.left_out().location
+    wide = point.scale * math.sqrt(1 + 1 / point.n)
+    drawn = np.exp(lower + wide * np.random.default_rng(0).standard_t(point.df, 4000))
+    called = np.mean([point.verdict(float(raw))[0] == "anomalous" for raw in drawn])
+    assert point.alarms == pytest.approx(called, abs=0.02)
+    assert point.alarms < point.false_alarms
+
+
+@given(st.floats(0.05, 0.3))
+def test_a_moved_operating_point_is_expected_to_raise_what_the_bound_allows(raw: float) -> None:
+    point = Calibration.from_normals(RAW)
+    after = point.finding([raw])
+    assert point.alarms <= after.alarms <= 1.02 * MOST_ALARMS
+
+
 def test_correcting_for_being_left_out_happens_once() -> None:
     once = Calibration.from_normals(RAW).left_out()
     assert once.left_out() == once

@@ -57,6 +57,8 @@ ODDS_PRIOR_SCALE = 1.0
 ODDS_COPIES_SHIFT = 0.5
 ODDS_COPIES_SCALE = 1.5
 """The same for log-odds: chosen by reason, since no detector with such scores could be measured."""
+_ABOVE = UNSURE[1] / (1 - UNSURE[1])
+"""By how much the target exceeds the chance of a score where the band ends upwards."""
 _SMALLEST = 1e-6  # a raw score of zero has no logarithm
 
 
@@ -226,6 +228,18 @@ class Calibration:
         return float(_raw(at, self.bound))
 
     @property
+    def alarms(self) -> float:
+        """The share of further normal parts that are expected to get the verdict "anomalous".
+
+        As `left_out` has them: it is what `finding` keeps to `MOST_ALARMS`, and less than the
+        target, since some parts above the operating point are unsure.
+        """
+        from scipy.special import stdtr, stdtrit
+
+        at = self.location + stdtrit(self.df, 1 - self.false_alarms / _ABOVE) * self._wide
+        return float(stdtr(self.df, (self.left_out().location - at) / self._wide))
+
+    @property
     def _wide(self) -> float:
         return self.scale * math.sqrt(1 + 1 / self.n)
 
@@ -293,7 +307,7 @@ class Calibration:
             return self
         scores = np.asarray(missed, np.float64)
         # Where the score leaves the band upwards, and a hair more, for rounding.
-        targets = 1.01 * UNSURE[1] / (1 - UNSURE[1]) * self._chance(scores)
+        targets = 1.01 * _ABOVE * self._chance(scores)
         within = targets[(self.left_out()._chance(scores) <= MOST_ALARMS) & (targets <= 0.5)]
         if not within.size or within.max() <= self.false_alarms:
             return self

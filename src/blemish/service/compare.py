@@ -6,8 +6,11 @@ import contextlib
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from blemish.calibration import Calibration
 from blemish.errors import BlemishError, ConflictError, NotFoundError, ServiceError
 from blemish.runs import judging
 from blemish.service.history import History
@@ -23,6 +26,19 @@ LONGEST = 60.0
 _PATIENCE = 20.0
 """Seconds that a comparison waits for another one."""
 Judged = tuple[Verdict, float | None]
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """What a detector says of the history.
+
+    Attributes:
+        of: verdict and score by inspection.
+        alarms: as `Calibration.alarms`; None for a detector without a calibration.
+    """
+
+    of: Mapping[str, Judged]
+    alarms: float | None = None
 
 
 class Comparing:
@@ -53,8 +69,8 @@ class Comparing:
 
     def judgements(
         self, detector: Detector, version: Version, found: Sequence[InspectionRow]
-    ) -> dict[str, Judged]:
-        """What a detector says of each inspected part, by inspection; the others cannot be judged.
+    ) -> Judgements:
+        """What a detector says of each inspected part; those that are left out cannot be judged.
 
         Nothing is inspected again where the same detector has judged the same picture already, and
         nothing more begun after a while: what is left is not judged, and next time it may be.
@@ -76,7 +92,7 @@ class Comparing:
             for id, judged in self._batch(detector, version, batch).items():
                 made[id] = judged
                 self._remember(keys[id], judged)
-        return made
+        return Judgements(made, _alarms(detector.calibration))
 
     def compare(self, line: str, before: Version, after: Version) -> Comparison:
         """Two versions that are ready."""
@@ -99,14 +115,16 @@ class Comparing:
         finally:
             self._one.release()
 
-    def of(self, version: Version, found: Sequence[InspectionRow]) -> dict[str, Judged]:
+    def of(self, version: Version, found: Sequence[InspectionRow]) -> Judgements:
         """What a version says: of what it inspected itself, that; of the rest, what it says now."""
         own = {r.id: (r.verdict, r.score) for r in found if r.version == version.number}
         others = [row for row in found if row.id not in own]
         if not others:
-            return own
+            point = version.calibration
+            return Judgements(own, _alarms(Calibration.from_json(point) if point else None))
         row = self._shop.row_of(version)
-        return own | self.judgements(self._shop.detector(row, version), version, others)
+        rest = self.judgements(self._shop.detector(row, version), version, others)
+        return Judgements({**own, **rest.of}, rest.alarms)
 
     def _batch(
         self, detector: Detector, version: Version, batch: Sequence[InspectionRow]
@@ -128,14 +146,19 @@ class Comparing:
                 self._known.popitem(last=False)
 
 
+def _alarms(point: Any) -> float | None:
+    return point.alarms if isinstance(point, Calibration) else None
+
+
 def comparison(
-    before: tuple[Version, dict[str, Judged]],
-    after: tuple[Version, dict[str, Judged]],
+    before: tuple[Version, Judgements],
+    after: tuple[Version, Judgements],
     found: Sequence[InspectionRow],
     older: int,
 ) -> Comparison:
     """What differs between two versions' judgements of the same inspections."""
-    (old, first), (new, second) = before, after
+    (old, said), (new, says) = before, after
+    first, second = said.of, says.of
     both = [row for row in found if row.id in first and row.id in second]
     changes = tuple(
         Change(
@@ -160,6 +183,8 @@ def comparison(
         rates_before=rates(Counter((first[row.id][0], truth(row)) for row in both)),
         rates_after=rates(Counter((second[row.id][0], truth(row)) for row in both)),
         cases=tuple(row.id for row in found if row.id in new.cases and _missed(second.get(row.id))),
+        alarms_before=said.alarms,
+        alarms_after=says.alarms,
     )
 
 

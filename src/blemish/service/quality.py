@@ -83,6 +83,8 @@ class Comparison:
         changes: those whose verdict differs.
         rates_before, rates_after: of what both judged.
         cases: labelled defects that `after` does not find, by inspection id.
+        alarms_before, alarms_after: the share of further good parts that each is expected to call
+            anomalous, by its calibration; None where it has none.
     """
 
     line: str
@@ -94,6 +96,8 @@ class Comparison:
     rates_before: Rates = field(default_factory=Rates)
     rates_after: Rates = field(default_factory=Rates)
     cases: tuple[str, ...] = ()
+    alarms_before: float | None = None
+    alarms_after: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from blemish.service.app import create_app
+from blemish.service.pages.render import share
 from blemish.service.station import Station
 from blemish.service.types import Upload
 
@@ -73,6 +74,19 @@ def test_the_box_that_a_person_drew_is_shown_until_another_word_is_said(
     assert page.count('data-region="drawn"') == 2  # in the picture, and in the list beside it
     station.say(id, "right")
     assert 'data-region="drawn"' not in client.get(f"/inspections/{id}").text
+
+
+def test_the_preview_says_what_share_of_good_parts_will_be_called_anomalous(
+    client: TestClient, station: Station, caps: str, shade: ModuleType
+) -> None:
+    [id] = inspected(station, shade.picture(0))
+    station.say(id, "good")
+    preview, want = station.preview(caps), shade.CALIBRATION.alarms
+    assert (preview.alarms_before, preview.alarms_after) == (want, want)
+    page = client.get("/lines/caps/preview").text
+    assert f"called anomalous: {share(want)} before, {share(want)} after." in page
+    assert "That is the price" not in page  # nothing rises
+    assert share(want) in client.get("/lines/caps").text
 
 
 def test_a_version_is_said_to_know_feedback_once_it_is_ready(

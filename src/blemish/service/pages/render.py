@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
+from blemish.calibration import Calibration
 from blemish.errors import BlemishError
 from blemish.service import problems, room
 
@@ -38,6 +39,8 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["path"] = segment
+    made.filters["share"] = share
+    made.filters["alarms"] = lambda saved: Calibration.from_json(saved).alarms
     made.globals["t"] = _named(texts())
     made.globals["script"] = texts()["script"]
     return made
@@ -48,6 +51,15 @@ def _named(value: Any) -> Any:
     if isinstance(value, dict):
         return SimpleNamespace(**{name: _named(one) for name, one in value.items()})
     return value
+
+
+def share(of: float) -> str:
+    """A share in per cent, of which two figures say enough.
+
+    >>> share(0.0334), share(0.202), share(0.0001)
+    ('3.3 %', '20 %', '0.01 %')
+    """
+    return f"{100 * of:.2g} %"
 
 
 def segment(name: str) -> str:
