@@ -110,7 +110,7 @@ def test_a_question_in_another_language_is_told_from_english(question: str, lang
     assert said
     assert language in said
     assert "I read English only" in said
-    assert "--llm" in said
+    assert "name a larger model" in said
 
 
 @pytest.mark.parametrize("topic", taught.TOPICS)
@@ -124,7 +124,42 @@ def test_what_the_evidence_does_not_hold_is_said_by_rule() -> None:
     said = dialogue.by_rule(Asked("beyond"), finding("anomalous", TOP_LEFT), "bottle")
     assert said
     assert "cannot tell" in said
-    assert "--llm" in said
+    # Nothing that only a command line has: a page shows it as well.
+    assert "name one to answer questions" in said
+
+
+@pytest.mark.parametrize(
+    ("question", "turned"),
+    [
+        ("Is this part fine?", True),
+        ("Is the bottle ok?", True),
+        ("Okay, does it look good?", True),
+        ("Would it pass?", True),
+        ("Is there any anomaly?", False),
+        ("Is anything wrong?", False),
+        ("Is it good or bad?", False),
+        ("Isn't it fine?", False),
+        ("Is it not good?", False),
+        ("Is it free of defects?", False),
+        ("Is the good part damaged?", False),
+        ("Is it broken?", False),
+    ],
+)
+def test_yes_and_no_fit_a_question_that_is_put_the_other_way(question: str, turned: bool) -> None:
+    asked = dialogue.about(question, "bottle")
+    assert asked.turned == turned
+    said = dialogue.by_rule(asked, finding("anomalous", TOP_LEFT), "bottle")
+    if not turned:
+        assert said is None or "cannot tell" in said  # else a model answers
+        return
+    assert said == "No, there is an anomaly in the image, at the top left of the image."
+    normal = dialogue.by_rule(asked, finding("normal"), "bottle")
+    assert normal == "Yes, there are no anomalies in the image."
+    words = "No single place stands out, but the whole does."
+    assert dialogue.by_rule(asked, finding("anomalous", words=words), "bottle") == f"No. {words}"
+    unsure = dialogue.by_rule(asked, finding("unsure", words=words), "bottle")
+    assert unsure is not None
+    assert unsure.startswith("The verdict is unsure")
 
 
 def test_an_unsure_verdict_is_not_asked_of_a_model() -> None:

@@ -21,10 +21,12 @@ class Asked:
     Attributes:
         about: one of `anomalygpt.TOPICS`, "general" or "foreign".
         language: of a foreign question, as a person calls it.
+        turned: it asks whether the part is good: there "yes" denies every anomaly.
     """
 
     about: str
     language: str = ""
+    turned: bool = False
 
 
 def about(question: str, class_name: str = "object") -> Asked:
@@ -37,7 +39,7 @@ def about(question: str, class_name: str = "object") -> Asked:
     >>> [about(q).about for q in ("Where is it?", "What caused it?", "What is a burr?")]
     ['place', 'beyond', 'general']
     >>> about("Wo ist der Fehler?")
-    Asked(about='foreign', language='German')
+    Asked(about='foreign', language='German', turned=False)
     """
     said = " ".join(question.lower().replace("’", "'").split())
     if tongue := language(said):
@@ -54,7 +56,10 @@ def about(question: str, class_name: str = "object") -> Asked:
         return Asked("general" if known else "beyond")
     for topic, patterns in words["topics"].items():
         if any(_pattern(one, name).search(said) for one in patterns):
-            return Asked("beyond" if topic == "object" and name == "object" else topic)
+            turned = topic == "presence" and bool(
+                _pattern(words["asks for good"], name).match(said)
+            )
+            return Asked("beyond" if topic == "object" and name == "object" else topic, "", turned)
     return Asked("beyond")
 
 

@@ -220,7 +220,10 @@ def shown(class_name: str, rng: np.random.Generator | None = None) -> str:
 
 
 def version() -> int:
-    """Of the words: goes up whenever one changes."""
+    """Of the words: goes up whenever one changes on which a verdict may depend.
+
+    Detectors are saved with it, and those of another version are refused.
+    """
     return int(data()["version"])
 
 

@@ -7,6 +7,7 @@ rule, before any model is asked:
 |------------------------------------------|-------------------|------------------------|
 | in another language                      | "foreign"         | a fixed sentence       |
 | about this part, of a known topic        | the topic         | the model, checked     |
+| whether this part is good                | "presence"        | the map, by rule       |
 | of what kind an anomaly is               | "kind"            | a ranking, if there is |
 | what is in the picture, of a named class | "object"          | a fixed sentence       |
 | about this part, anything else           | "beyond"          | a fixed sentence       |
@@ -77,6 +78,8 @@ def by_rule(asked: Asked, finding: Finding, class_name: str) -> str | None:
         return prompts.shown(class_name)
     if asked.about == "presence" and finding.verdict == "unsure":
         return own_words(finding)
+    if asked.turned:
+        return _turned(own_words(finding))
     if asked.about == "kind" and finding.kinds and finding.verdict != "normal":
         doubt = own_words(finding) if finding.verdict == "unsure" else ""
         return f"{doubt} {finding.kinds}".strip()
@@ -231,6 +234,13 @@ def _denies(told: Told, finding: Finding) -> bool:
     if finding.verdict == "normal":
         return told.verdict == "yes"
     return told.verdict == "no"
+
+
+def _turned(words: str) -> str:
+    """What the map says of the presence of anomalies, as the answer to whether the part is good."""
+    begin, comma, rest = words.partition(", ")
+    other = {"Yes": "No", "No": "Yes"}.get(begin)
+    return f"{other}{comma}{rest}" if other else f"No. {words}"
 
 
 def _mask(view: Any, number: int, inspection: Inspection) -> Mask:

@@ -93,7 +93,7 @@ class Talk:
         said: list[str] = []
         fault: dict[str, str] | None = {
             "error": "Stopped",
-            "message": "Whoever asked went away before the answer was complete.",
+            "message": "It was stopped before it was complete.",
         }
         try:
             for piece in pieces:
