@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from blemish.service.station import Station
-from blemish.service.types import Filter, Upload
+from blemish.service.types import Filter, NewLine, Upload
 
 pytest.importorskip("playwright", reason='needs Playwright: pip install "blemish[dev]"')
 from playwright.sync_api import FilePayload, Locator, Page, expect
@@ -129,6 +129,31 @@ def test_every_page_can_be_read_and_used_by_everybody(
         for folded in page.locator("main > details, main :not(details) > details").all():
             folded.evaluate("one => (one.open = true)")
         keep(page, f"{name}-{suffix}")
+
+
+@pytest.mark.parametrize("wide", [360, 700])
+def test_a_long_name_widens_no_page_and_breaks_no_other_word(
+    opened: Callable[..., Page],
+    served: tuple[Station, str],
+    shade: ModuleType,
+    keep: Callable[[Page, str], None],
+    wide: int,
+) -> None:
+    station, long = served[0], 10 * "Verschluss"
+    station.create_line(
+        NewLine(long, long, detector="shade", references=(shade.picture(name=f"{long}.png"),))
+    )
+    shade.until_fitted(station, long)
+    job = station.wait(station.submit(long, [shade.picture(0, f"{long}.png")]).id, 10)
+    page = opened((wide, 740))
+    addresses = ["/", "/batch", "/history", "/lines", f"/lines/{long}", f"/jobs/{job.id}"]
+    for address in (*addresses, f"/inspections/{job.items[0].inspection}"):
+        page.goto(address)
+        keep(page, f"long-{address.split('/')[1] or 'inspect'}-{wide}")
+        # A phone shows no heads of tables; each is of two or three words, and none is broken.
+        words = ".top li a, thead th" if wide > 640 else ".top li a"
+        heights = page.eval_on_selector_all(words, "all => all.map((one) => one.clientHeight)")
+        assert max(heights) < 100, address
 
 
 def test_an_address_that_is_not_there_is_a_page(

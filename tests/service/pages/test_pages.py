@@ -224,7 +224,9 @@ def test_filters_left_empty_do_not_matter(client: TestClient, caps: str, shade: 
     asked = "/history?line=&verdict=anomalous&version=&since=&until=&feedback=&name="
     answer = client.get(asked)
     assert answer.url.query == b"verdict=anomalous"
-    assert len(Seen(answer.text).all("a", "tile")) == 1
+    page = Seen(answer.text)
+    assert len(page.all("a", "tile")) == len(page.all("time")) == 1
+    assert "Times are UTC." in page.text
     assert len(seen(client, "/history?name=NONE").all("a", "tile")) == 1  # any case: "None.png"
 
 

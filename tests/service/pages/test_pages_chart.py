@@ -37,3 +37,17 @@ def test_the_chart_puts_rates_where_they_belong() -> None:
 def test_rates_of_long_ago_do_not_join_those_of_now() -> None:
     days = [("2026-01-01", Rates(good=1, overkill=1)), ("2026-03-03", Rates(good=4, overkill=0))]
     assert "0 of 4" in str(chart.rates(days))
+
+
+def test_rates_that_are_the_same_are_both_seen() -> None:
+    of = Rates(good=4, overkill=1, defective=4, missed=1)
+    text = str(chart.rates([("2026-03-01", of), ("2026-03-02", of)]))
+    drawn = ElementTree.fromstring(text)
+    disc, square = drawn.find("circle"), drawn.find("rect")
+    assert disc is not None
+    assert square is not None
+    around = float(square.get("width", "")) / 2
+    assert float(square.get("x", "")) + around == pytest.approx(float(disc.get("cx", "")), abs=0.1)
+    assert around > float(disc.get("r", "")) + 1
+    # What is drawn later lies above: the dashed line, through which the solid one is seen.
+    assert text.index('class="line overkill"') < text.index('class="line miss"')

@@ -38,6 +38,8 @@ def rates(days: Days) -> Markup:
     }
     most = top(max(rate or 0.0 for several in series.values() for _, rate, _, _ in several))
     parts = [_grid(most), _dates(first, last)]
+    # The dashed line lies over the solid one, and squares around discs: where both rates are the
+    # same, both are seen.
     for name, several in series.items():
         points = []
         for day, rate, wrong, known in several:
@@ -112,7 +114,7 @@ def _dates(first: date, last: date) -> Markup:
 
 
 def _line(name: str, points: Sequence[tuple[float, float, str]]) -> Markup:
-    """A line with a sign at each day: discs or squares, as colour alone says nothing to many."""
+    """A line with a sign at each day: discs or open squares; colour alone says nothing to many."""
     way = "M" + "L".join(f"{x} {y}" for x, y, _ in points) if len(points) > 1 else ""
     signs = [
         Markup('<circle class="{}" cx="{}" cy="{}" r="3"><title>{}</title></circle>').format(
@@ -120,8 +122,8 @@ def _line(name: str, points: Sequence[tuple[float, float, str]]) -> Markup:
         )
         if name == "overkill"
         else Markup(
-            '<rect class="{}" x="{}" y="{}" width="6" height="6"><title>{}</title></rect>'
-        ).format(name, round(x - 3, 1), round(y - 3, 1), said)
+            '<rect class="{}" x="{}" y="{}" width="10" height="10"><title>{}</title></rect>'
+        ).format(name, round(x - 5, 1), round(y - 5, 1), said)
         for x, y, said in points
     ]
     drawn = Markup('<path class="line {}" d="{}"/>').format(name, way) if way else Markup("")
