@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,13 @@ def status(shop: Shop, workers: int) -> Status:
         workers=workers,
         weights=_lately("weights", _weights),
     )
+
+
+def absent(names: Iterable[str]) -> list[str]:
+    """Those names of weights that are known and not on this computer."""
+    found: tuple[Weights, ...] = _lately("weights", _weights)
+    missing = {one.name for one in found if not one.present}
+    return sorted(missing.intersection(names))
 
 
 def _lately(key: Any, ask: Callable[[], Any]) -> Any:

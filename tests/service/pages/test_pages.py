@@ -12,9 +12,10 @@ from starlette.testclient import TestClient
 
 import blemish.service
 from blemish.errors import ReferencesError
+from blemish.service import status
 from blemish.service.app import create_app
 from blemish.service.station import Station
-from blemish.service.types import NewLine
+from blemish.service.types import NewLine, Weights
 
 ROOM = Path(blemish.service.__file__).parent
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -304,3 +305,13 @@ def test_each_field_and_picture_has_a_name_for_those_who_do_not_see_it(
         for field in [*parsed.all("input"), *parsed.all("textarea"), *parsed.all("select")]:
             known = field.get("id") in named or "aria-label" in field or field in parsed.labelled
             assert known or field.get("type") == "hidden", field
+
+
+def test_detectors_whose_weights_are_not_here_say_so(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (Weights("dinov2-small", "", "", True), Weights("smollm2-135m", "", "", False))
+    monkeypatch.setattr(status, "_lately", lambda *_: rows)
+    options = re.findall(r'<option value="([\w-]+)"[^>]*>([^<]*)', client.get("/new-line").text)
+    marked = {name for name, text in options if text.endswith("– not here: smollm2-135m")}
+    assert marked == {"anomalygpt", "iad-gpt"}

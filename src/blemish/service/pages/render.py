@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from blemish.calibration import Calibration
 from blemish.errors import BlemishError
 from blemish.service import problems, room
+from blemish.service.status import absent
 
 
 @cache
@@ -41,6 +42,7 @@ def _templates() -> Environment:
     made.filters["path"] = segment
     made.filters["share"] = share
     made.filters["alarms"] = lambda saved: Calibration.from_json(saved).alarms
+    made.filters["absent"] = absent
     made.globals["t"] = _named(texts())
     made.globals["script"] = texts()["script"]
     return made
