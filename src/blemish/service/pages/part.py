@@ -70,12 +70,14 @@ def _places(row: InspectionRow, contours: _Contours) -> list[dict[str, Any]]:
 
 
 def _mark_shown(row: InspectionRow, mark: Sequence[int]) -> dict[str, Any]:
-    """The box that a person drew last, as `_places` has places."""
-    x0, y0, x1, y1 = mark
+    """The box that a person drew last, as `_places` has places, its word at the other corner."""
+    (x0, y0, x1, y1), (high, wide) = mark, row.sizes[0]
+    _, beside = _beside(mark, high, wide)
+    two_letters = max(high, wide) / 13  # as long as the word is
     return {
         "box": mark,
         "path": f"M{x0},{y0}H{x1}V{y1}H{x0}Z",
-        "at": _beside(mark, *row.sizes[0]),
+        "at": (min(x0, wide - two_letters), beside),
         "width": x1 - x0,
         "height": y1 - y0,
     }
