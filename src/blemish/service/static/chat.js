@@ -53,8 +53,8 @@ form.addEventListener("submit", async (event) => {
   } catch (error) {
     const fault = document.createElement("span");
     fault.className = "fault";
-    fault.textContent = say(texts.fault, { message: error.message });
-    if (error.name !== "AbortError") text.after(fault);
+    fault.textContent = say(text.textContent ? texts.broken : texts.fault, { message: error.message });
+    if (error.name !== "AbortError") text.after(" ", fault);
   }
   leave = null;
   turns.removeAttribute("aria-busy");
