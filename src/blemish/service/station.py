@@ -304,6 +304,10 @@ class Station:
         """
         return self._listening.say(inspection, says, mark, comment)
 
+    def waiting(self, line: str) -> tuple[Feedback, ...]:
+        """Feedback that would teach the current version something, the oldest first."""
+        return tuple(one.feedback for one in self._listening.waiting(line))
+
     def preview(self, line: str, ids: Sequence[str] = ()) -> Comparison:
         """What would change in the history if feedback were applied; nothing is kept.
 

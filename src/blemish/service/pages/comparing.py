@@ -62,7 +62,7 @@ async def preview(
     """What feedback would change, before it is applied."""
 
     def work() -> Response:
-        line, waits = here.line(name), here.health(name).waiting
+        line, waits = here.line(name), here.waiting(name)
         chosen = [one for one in waits if not ids or one.id in ids]
         named = ids or [one.id for one in waits]
         key = (line.id, line.current, *sorted(named))

@@ -55,7 +55,7 @@ def _talks(version: Version) -> bool:
 
 def _waits(here: Here, row: InspectionRow) -> bool:
     """Whether what was said last would teach the line something."""
-    return row.feedback[0].id in {one.id for one in here.health(row.line).waiting}
+    return row.feedback[0].id in {one.id for one in here.waiting(row.line)}
 
 
 def _places(row: InspectionRow, contours: _Contours) -> list[dict[str, Any]]:
