@@ -152,12 +152,12 @@ def test_what_it_cannot_know_is_not_asked(question: str) -> None:
     model = Letters("It fell.")
     answer = said(model, Conversation().show(*part(1)).ask(question))
     assert model.read == []
-    assert "--llm" in answer
+    assert "to answer questions" in answer
 
 
 def test_words_that_lower_the_finding_are_contradicted() -> None:
     model = Letters("No, there is no anomaly in the image.")
-    answer = said(model, Conversation().show(*part(1)).ask("Is the part ok?"))
+    answer = said(model, Conversation().show(*part(1)).ask("Is the part broken?"))
     assert answer.startswith(f"{model.says} The map says otherwise: Yes, ")
     assert "at the top left of the image" in answer
 

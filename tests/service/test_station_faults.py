@@ -171,7 +171,8 @@ def test_a_database_server_that_goes_away_in_the_middle_and_comes_back(
     settings = ServiceSettings.of(folder=tmp_path / "station", database=database, batch=2)
     with Station(settings) as station:
         shade.make_caps(station, pause=0.01)
-        job = station.submit("caps", [shade.picture(0, f"{n}.png", n) for n in range(40)], "a")
+        files = [shade.picture(0, f"{n}.png", n) for n in range(40)]
+        job = station.submit("caps", files, "a")
         next(station.events(job.id))
         for _ in range(2):
             cable.cut()
@@ -183,7 +184,7 @@ def test_a_database_server_that_goes_away_in_the_middle_and_comes_back(
                 with pytest.raises(StoreBusyError):
                     ask()
             cable.mend()
-            assert station.submit("caps", [shade.picture()], "a").id == job.id
+            assert station.submit("caps", files, "a").id == job.id
         other = station.submit("caps", [shade.picture()], "b")
         assert station.wait(job.id, 60).done == 40
         assert station.wait(other.id, 60).done == 1
