@@ -121,6 +121,9 @@ def opened(
         page.on(
             "console", lambda m: said.append(f"{m.text} {page.url}") if m.type == "error" else None
         )
+        # Playwright catches the dialog only while somebody listens; told at the moment of the key,
+        # a busy browser opens it uncaught.
+        page.on("filechooser", lambda _: None)
         page.on("request", lambda r: None if r.url.startswith(own) else said.append(r.url))
         page.goto("/")
         return page
