@@ -155,13 +155,13 @@ class Listening:
 
     def _plan(self, line: str, current: Version, ids: Sequence[str]) -> Plan:
         """The version that would know what waits, or the feedback that is named."""
-        waiting = self.waiting(line)
-        if strange := set(ids) - {one.feedback.id for one in waiting}:
+        waiting, named = self.waiting(line), set(ids)
+        if strange := named - {one.feedback.id for one in waiting}:
             raise NotFoundError(
                 f"The feedback {min(strange)!r} does not wait: it is applied, or was overruled by "
                 f"a later word, or is not of the line {line!r}."
             )
-        chosen = [one for one in waiting if not ids or one.feedback.id in ids]
+        chosen = [one for one in waiting if not named or one.feedback.id in named]
         if not chosen:
             raise ConflictError(
                 f"No feedback would teach the line {line!r} anything. Say first which verdicts "
