@@ -148,7 +148,8 @@ def test_what_the_evidence_does_not_hold_is_said_by_rule() -> None:
 )
 def test_yes_and_no_fit_a_question_that_is_put_the_other_way(question: str, turned: bool) -> None:
     asked = dialogue.about(question, "bottle")
-    assert (asked.turned, asked.about) in [(turned, "presence"), (False, "beyond")]
+    assert asked.turned == turned
+    assert asked.about != "general"  # which nobody answers from the picture
     said = dialogue.by_rule(asked, finding("anomalous", TOP_LEFT), "bottle")
     if not turned:
         assert said is None or "cannot tell" in said  # else a model answers

@@ -41,7 +41,7 @@ _WHOLE = 64 * 2**20
 """Bytes of a body that is no form, and so is read into the memory as a whole."""
 _COMMAS = 100_000
 """Of such a body. JSON is read at once while all others wait, and has a comma before nearly every
-value; 64 MiB of empty lists take ten seconds, and the pictures of a chat no time."""
+value: 16 MiB of empty lists take over two seconds, and the pictures of a chat no time."""
 _STRANGE = 64 * 1024
 """Bytes of a body of somebody who has shown no token: a token and an address to sign in."""
 _POLICY = {

@@ -113,3 +113,20 @@ def test_a_version_is_said_to_know_feedback_once_it_is_ready(
     page = client.get(f"/inspections/{id}").text
     assert "Version 2 of the line knows this." in page
     assert "Inspect it again with version 2" in page
+
+
+def test_more_words_than_an_address_holds_are_applied_together(
+    client: TestClient,
+    station: Station,
+    caps: str,
+    shade: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [id] = inspected(station, shade.picture(0))
+    station.say(id, "good")
+    waiting = station.waiting(caps)
+    for count, chosen_one_by_one in ((500, True), (501, False)):
+        monkeypatch.setattr(station, "waiting", lambda _: waiting * count)  # noqa: B023
+        page = client.get("/lines/caps/preview").text
+        assert page.count('type="hidden" name="ids"') == count
+        assert ('type="checkbox" name="ids"' in page) == chosen_one_by_one

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from blemish.service.api import examples
-from blemish.service.api.shared import Here, Id, Long, Name, Waiting
+from blemish.service.api.shared import MOST_WORDS, Here, Id, Long, Name, Waiting
 from blemish.service.quality import Comparison
 from blemish.service.types import Feedback, Says, Version
 
@@ -35,7 +35,7 @@ class Chosen(BaseModel):
     feedback: list[_Id] = Field(
         default_factory=list,
         description="All that waits where empty.",
-        max_length=10_000,
+        max_length=MOST_WORDS,
         fail_fast=True,
     )
 

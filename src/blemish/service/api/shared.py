@@ -36,6 +36,9 @@ Side = Annotated[
     int, Query(description="Longest side in pixels; 0: its own, at most 65,500.", ge=0, le=8192)
 ]
 
+MOST_WORDS = 10_000
+"""Words of people that one request applies."""
+
 
 async def _station(request: Request) -> Station:
     station: Station = request.app.state.station

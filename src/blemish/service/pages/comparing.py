@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Form, Query, Request, Response
 from pydantic import Field
 
-from blemish.service.api.shared import Here, Name, Number, Waiting
+from blemish.service.api.shared import MOST_WORDS, Here, Name, Number, Waiting
 from blemish.service.pages.render import go, line_address, page, page_router
 from blemish.service.pages.slow import Slow
 from blemish.service.quality import Comparison
@@ -20,8 +20,6 @@ from blemish.service.quality import Comparison
 router = page_router()
 _MOMENT = 1.5
 """Seconds after which a browser is shown that it takes longer."""
-_MOST = 10_000
-"""Words of people that are applied at once, as over `/v1`; each is a field of the form."""
 _Ids = list[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]]
 
 
@@ -83,7 +81,7 @@ def _shown(
     return page("compare.html", "lines", found=found, **{"chosen": (), "waiting": ()} | values)
 
 
-@router.post("/lines/{name}/apply", form_limits={"max_fields": _MOST, "max_part_size": 1024})
+@router.post("/lines/{name}/apply", form_limits={"max_fields": MOST_WORDS, "max_part_size": 1024})
 def apply(here: Here, name: Name, ids: Annotated[_Ids, Form()]) -> Response:
     """Begin a version that knows the feedback that was shown."""
     here.apply(name, ids)
