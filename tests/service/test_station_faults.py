@@ -19,10 +19,13 @@ from types import ModuleType
 import httpx2
 import pytest
 from sqlalchemy import URL, make_url
+from sqlalchemy.orm import Session
 
-from blemish.errors import StoreBusyError
+from blemish.errors import BlemishError, OutputError, StoreBusyError
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
+from blemish.service.store.database import Database
+from blemish.service.store.refusals import BUSY
 from blemish.service.types import Filter
 
 SERVED = """
@@ -107,6 +110,50 @@ def test_a_server_that_is_killed_in_the_middle_of_many_uploads(
             number = int(row.name.removesuffix(".png"))
             assert last.original(row.id).data == shade.picture(number, shift=number % 40).data
             assert last.maps(row.id)
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        ("reading", StoreBusyError),
+        ("before the commit", StoreBusyError),
+        ("before the commit", OutputError),
+        ("after the commit", StoreBusyError),
+    ],
+)
+def test_a_database_that_fails_at_the_end_of_a_transaction(
+    end: str,
+    error: type[BlemishError],
+    shade: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The line is fitted nevertheless, and its parts are inspected, and once."""
+    name = "reading" if end == "reading" else "session"
+    plain = getattr(Database, name)
+    left = {"fit_0": 2, "work-0": 3, "work-1": 3, "work-2": 3}
+
+    @contextlib.contextmanager
+    def failing(self: Database) -> Iterator[Session]:
+        who = threading.current_thread().name
+        fails = left.get(who, 0) > 0
+        with plain(self) as session:
+            yield session
+            left[who] = left.get(who, 0) - 1
+            if fails and end != "after the commit":
+                raise error(BUSY)
+        if fails:
+            raise error(BUSY)
+
+    monkeypatch.setattr(Database, name, failing)
+    with Station(ServiceSettings.of(folder=tmp_path / "station", batch=2)) as station:
+        shade.make_caps(station)
+        job = station.submit("caps", [shade.picture(0, f"{n}.png", n) for n in range(6)])
+        assert station.wait(job.id, 60).done == 6
+        names = Counter(row.name for row in station.find(Filter(job=job.id), limit=100).items)
+        assert names == Counter(f"{n}.png" for n in range(6))
+    assert left["fit_0"] < 2
+    assert sum(left[f"work-{n}"] for n in range(3)) < 9
 
 
 class Cable:

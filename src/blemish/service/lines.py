@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from blemish.errors import ConflictError, NotFoundError, OptionError, StoreBusyError
+from blemish.errors import ConflictError, NotFoundError, OptionError, OutputError, StoreBusyError
 from blemish.images import decode_image
 from blemish.runs import reading
 from blemish.service import fitting, records
@@ -172,9 +172,9 @@ class Lines:
             try:
                 self._fitted_or_failed(id)
                 break
-            except StoreBusyError:
+            except (StoreBusyError, OutputError) as error:  # gone in a while, perhaps
                 pause = min(30.0, 2 * pause + 0.25)
-                _log.warning("A version waits for %.1f s: the store is away", pause)
+                _log.warning("A version waits for %.1f s: %s", pause, type(error).__name__)
             except Exception as error:  # it is fitted at the next start
                 _log.error("A version waits for the next start: %s", type(error).__name__)
                 break

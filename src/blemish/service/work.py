@@ -118,25 +118,30 @@ class Workers:
         By turns the first of the oldest job, so that each comes to its end, and the first files of
         all jobs, so that one picture need not wait for the thousand that came before it.
         """
-        with self._taking, self._shop.database.reading() as session:
+        with self._taking:
             self._turns += 1
-            order = (t.Item.seq,) if self._turns % 2 else (t.Item.position, t.Item.seq)
-            free = (
-                select(t.Item, t.Job.version_id, t.Version.detector)
-                .join(t.Job, t.Job.id == t.Item.job_id)
-                .join(t.Version, t.Version.id == t.Job.version_id)
-                .where(t.Item.state == "queued", t.Item.id.not_in(list(self._hands)))
-                .order_by(*order)
-            )
+            version_id, taken = self._free()
+            # Only now: a transaction that fails at its end has taken nothing.
+            self._hands.update({item.id: item.job for item in taken})
+            return version_id, taken
+
+    def _free(self) -> tuple[str, list[Taken]]:
+        order = (t.Item.seq,) if self._turns % 2 else (t.Item.position, t.Item.seq)
+        free = (
+            select(t.Item, t.Job.version_id, t.Version.detector)
+            .join(t.Job, t.Job.id == t.Item.job_id)
+            .join(t.Version, t.Version.id == t.Job.version_id)
+            .where(t.Item.state == "queued", t.Item.id.not_in(list(self._hands)))
+            .order_by(*order)
+        )
+        with self._shop.database.reading() as session:
             first = session.execute(free.limit(1)).first()
             if first is None:
                 return "", []
             _, version_id, detector = first
             most = fitting.at_once(detector, self._shop.settings.batch)
             found = session.execute(free.where(t.Job.version_id == version_id).limit(most))
-            taken = [Taken(i.id, i.job_id, i.name, i.sha256) for i, _, _ in found]
-            self._hands.update({item.id: item.job for item in taken})
-            return version_id, taken
+            return version_id, [Taken(i.id, i.job_id, i.name, i.sha256) for i, _, _ in found]
 
     def _judged(self, version_id: str, taken: Sequence[Taken], put: Put) -> list[Done]:
         row, version = self._shop.version(version_id)
