@@ -56,3 +56,22 @@ def test_the_public_address_is_one_without_a_path() -> None:
         with pytest.raises(OptionError, match="PUBLIC_URL") as caught:
             ServiceSettings.of(public_url=wrong)
         assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"host": "münchen.example", "token": TOKEN},
+        {"allowed_hosts": ("plant.example", "münchen.example")},
+        {"image_hosts": "münchen.example:8080"},
+        {"public_url": "https://münchen.example"},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_names_are_those_that_browsers_send(given: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=r"xn--mnchen-3ya\.example") as caught:
+        ServiceSettings.of(**given)
+    assert f"BLEMISH_SERVE_{next(iter(given)).upper()}" in str(caught.value)
+    sent = "münchen.example".encode("idna").decode()
+    assert f"{sent} for" in str(caught.value)
+    assert ServiceSettings.of(public_url=f"https://{sent}").public.hostname == sent

@@ -119,12 +119,17 @@ class ServiceSettings(BaseSettings):
     @field_validator("allowed_hosts", "image_hosts")
     @classmethod
     def _lower(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name.lower() for name in names)
+        return tuple(_as_sent(name.lower()) for name in names)
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, name: str) -> str:
+        return _as_sent(name)
 
     @field_validator("public_url")
     @classmethod
     def _address(cls, given: str) -> str:
-        given = given.rstrip("/")
+        given = _as_sent(given.rstrip("/"))
         parts = urlsplit(given)
         plain = parts.hostname and "@" not in parts.netloc and (parts.port or 1)
         if given and not (plain and given in (f"{s}://{parts.netloc}" for s in ("http", "https"))):
@@ -191,3 +196,13 @@ class ServiceSettings(BaseSettings):
                 "of them ASCII and no blank, such as what `python -c 'import secrets; "
                 "print(secrets.token_urlsafe())'` prints."
             )
+
+
+def _as_sent(name: str) -> str:
+    """A host's name or address, refused where no client would send it as it is written."""
+    if not name.isascii():
+        raise ValueError(
+            "expected a name as browsers send it, in ASCII: xn--mnchen-3ya.example for "
+            "münchen.example"
+        )
+    return name
