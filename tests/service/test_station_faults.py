@@ -131,7 +131,7 @@ def test_a_database_that_fails_at_the_end_of_a_transaction(
     """The line is fitted nevertheless, and its parts are inspected, and once."""
     name = "reading" if end == "reading" else "session"
     plain = getattr(Database, name)
-    left = {"fit_0": 2, "work-0": 3, "work-1": 3, "work-2": 3}
+    left = {"fit": 2, "work-0": 3, "work-1": 3, "work-2": 3}
 
     @contextlib.contextmanager
     def failing(self: Database) -> Iterator[Session]:
@@ -152,8 +152,35 @@ def test_a_database_that_fails_at_the_end_of_a_transaction(
         assert station.wait(job.id, 60).done == 6
         names = Counter(row.name for row in station.find(Filter(job=job.id), limit=100).items)
         assert names == Counter(f"{n}.png" for n in range(6))
-    assert left["fit_0"] < 2
+    assert left["fit"] < 2
     assert sum(left[f"work-{n}"] for n in range(3)) < 9
+
+
+def test_a_version_that_is_kept_though_the_database_says_nothing_is_fitted_without_a_restart(
+    shade: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, here = Database.session, threading.current_thread()
+    silent: list[str] = []
+
+    @contextlib.contextmanager
+    def failing(self: Database) -> Iterator[Session]:
+        with plain(self) as session:
+            yield session
+        if threading.current_thread() is here and silent:
+            raise StoreBusyError(silent.pop())
+
+    monkeypatch.setattr(Database, "session", failing)
+    with Station(ServiceSettings.of(folder=tmp_path / "station")) as station:
+        silent.append(BUSY)
+        with pytest.raises(StoreBusyError):
+            shade.make_caps(station)
+        shade.until_fitted(station, "caps")
+        assert station.line("caps").state == "ready"
+        silent.append(BUSY)
+        with pytest.raises(StoreBusyError):
+            station.fit("caps", [shade.picture(200)])
+        shade.until_fitted(station, "caps")
+        assert station.line("caps").current == 2
 
 
 class Cable:

@@ -89,6 +89,25 @@ def test_a_reference_that_turns_out_defective_leaves_the_bank(
     assert station.inspection(again).verdict == "anomalous"
 
 
+def test_a_line_does_not_lose_its_last_good_part(
+    station: Station, caps: str, shade: ModuleType
+) -> None:
+    [id] = inspected(station, caps, shade.picture())
+    station.say(id, "defective")
+    for act in (station.preview, station.apply):
+        with pytest.raises(ConflictError, match=r"every good part .* is defective"):
+            act(caps)
+    assert len(station.versions(caps)) == 1
+    assert len(station.health(caps).waiting) == 1
+    station.fit(caps, [shade.picture(220)])
+    shade.until_fitted(station, caps)
+    station.apply(caps)
+    shade.until_fitted(station, caps)
+    assert [reference.name for reference in station.versions(caps)[0].references] == [
+        "spot-220-0.png"
+    ]
+
+
 def test_feedback_of_a_version_that_failed_waits_again(
     station: Station, caps: str, shade: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,7 +135,7 @@ class Listening:
         where = {"device": self._shop.settings.device, "dtype": self._shop.settings.dtype}
         with self._comparing.turn():
             normals = self._shop.normals(would.references, would.class_name)
-            detector = fitting.fitted(would, normals, self._lines.cases(would), where)
+            detector = fitting.fitted(would, normals, self._shop.cases(would), where)
             found, older = self._comparing.history(line, would.cases)
             first = self._comparing.of(current, found)
             second = self._comparing.judgements(detector, would, found)
@@ -187,6 +187,11 @@ class Listening:
         for one in rejected:
             name = f"{one.name} (good by feedback, {one.feedback.inspection[:8]})"
             references.setdefault(one.sha256, Reference(name, one.sha256))
+        if current.references and not references:
+            raise ConflictError(
+                f"Feedback says that every good part that the line {line!r} compares with is "
+                "defective. Add pictures of good parts, or take that back."
+            )
         counts = [(len(rejected), "rejected find"), (len(missed), "missed defect")]
         why = ", ".join(f"{count} {what}{'s' * (count != 1)}" for count, what in counts)
         return replace(

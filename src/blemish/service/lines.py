@@ -1,27 +1,22 @@
-"""Lines and their versions: made, fitted in the background, switched, ready after a restart."""
+"""Lines and their versions: made, switched, and left to the fitter."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from blemish.errors import ConflictError, NotFoundError, OptionError, OutputError, StoreBusyError
+from blemish.errors import ConflictError, OptionError
 from blemish.images import decode_image
-from blemish.runs import reading
-from blemish.service import fitting, records
+from blemish.service import records
 from blemish.service.plans import Plan, added, free, refuse_taken, why_of
-from blemish.service.shop import FITTED, LINES, Shop
+from blemish.service.shop import LINES, Shop
 from blemish.service.store import tables as t
 from blemish.service.store.files import Put
 from blemish.service.types import Line, NewLine, Reference, Sent, Version
-from blemish.types import Example
 
 _log = logging.getLogger(__name__)
 CHANGEABLE = ("class_name", "standards", "detector", "options", "language_model")
@@ -32,22 +27,6 @@ class Lines:
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
-        self._fitter = ThreadPoolExecutor(1, "fit")
-        self._closing = threading.Event()
-
-    def resume(self) -> None:
-        """Fit what was being fitted when the station stopped."""
-        with self._shop.database.reading() as session:
-            waiting = session.scalars(
-                select(t.Version.id).where(t.Version.state == "fitting").order_by(t.Version.seq)
-            ).all()
-        for id in waiting:
-            self._fitter.submit(self._fit, id)
-
-    def close(self) -> None:
-        """Let the version that is being fitted come to its end; the rest waits for a start."""
-        self._closing.set()
-        self._fitter.shutdown(wait=True, cancel_futures=True)
 
     def all(self) -> tuple[Line, ...]:
         """All lines, by name."""
@@ -93,8 +72,8 @@ class Lines:
                 line = t.Line(name=new.name)
                 session.add(line)
                 session.flush()
-                version = added(session, line, 1, plan)
-        self._begin(version.id)
+                added(session, line, 1, plan)
+        self._shop.news.tell(LINES)
         return self.one(new.name)
 
     def fit(self, seen: Line, plan: Plan) -> Version:
@@ -120,7 +99,7 @@ class Lines:
                 )
             row = added(session, line, newest.number + 1, plan)
             made = records.version(row, line)
-        self._begin(row.id)
+        self._shop.news.tell(LINES)
         return made
 
     def changed(
@@ -157,89 +136,6 @@ class Lines:
             line.current = number
         self._shop.news.tell(LINES)
         return self.one(name)
-
-    def _begin(self, id: str) -> None:
-        try:
-            self._fitter.submit(self._fit, id)
-        except RuntimeError:  # the station is closing; a start takes it up
-            _log.info("A version waits for the next start")
-        self._shop.news.tell(LINES)
-
-    def _fit(self, id: str) -> None:
-        """Fit a version and say so in the store, whatever happens."""
-        pause = 0.0
-        while not self._closing.wait(pause):
-            try:
-                self._fitted_or_failed(id)
-                break
-            except (StoreBusyError, OutputError) as error:  # gone in a while, perhaps
-                pause = min(30.0, 2 * pause + 0.25)
-                _log.warning("A version waits for %.1f s: %s", pause, type(error).__name__)
-            except Exception as error:  # it is fitted at the next start
-                _log.error("A version waits for the next start: %s", type(error).__name__)
-                break
-        self._shop.news.tell(LINES)
-
-    def _fitted_or_failed(self, id: str) -> None:
-        try:
-            self._fitted(id)
-        except StoreBusyError:
-            raise
-        except Exception as error:
-            said = reading.failure("The version", error)
-            _log.warning("A version could not be fitted: %s", said.error)
-            with contextlib.suppress(NotFoundError):  # the line was deleted meanwhile
-                self._failed(id, {"error": said.error, "message": said.message})
-
-    def _fitted(self, id: str) -> None:
-        row, version = self._shop.version(id)
-        if row.state != "fitting":
-            return
-        folder = f"{FITTED}/{row.line_id}/{row.number}"
-        where = {"device": self._shop.settings.device, "dtype": self._shop.settings.dtype}
-        normals = self._shop.normals(version.references, version.class_name)
-        detector = fitting.fitted(version, normals, self.cases(version), where)
-        fitting.save(detector, self._shop.settings.folder / folder)
-        self._shop.detectors.put(self._shop.settings.folder / folder, detector)
-        calibration = detector.calibration
-        with self._shop.database.session() as session:
-            found = records.version_called(session, id)
-            line = records.line_named(session, found.line.name, lock="change")
-            found.state = "ready"
-            found.folder = folder
-            found.fingerprint = detector.fingerprint
-            found.calibration = calibration.to_json() if calibration else None
-            line.current = max(line.current, found.number)
-
-    def _failed(self, id: str, fault: dict[str, str]) -> None:
-        with self._shop.database.session() as session:
-            found = records.version_called(session, id)
-            found.state, found.fault = "failed", fault
-            of_line = select(t.Inspection.id).where(t.Inspection.line_id == found.line_id)
-            session.execute(
-                update(t.Feedback)
-                .where(t.Feedback.applied == found.number, t.Feedback.inspection_id.in_(of_line))
-                .values(applied=0)
-                .execution_options(synchronize_session=False)
-            )
-
-    def cases(self, version: Version) -> list[Example]:
-        """The labelled defects of a version, for detectors that learn from such."""
-        if not version.cases:
-            return []
-        with self._shop.database.reading() as session:
-            rows = session.scalars(
-                select(t.Inspection).where(t.Inspection.id.in_(version.cases))
-            ).all()
-            found = [records.inspection(row) for row in rows]
-        return [
-            Example(
-                self._shop.sample(row, version),
-                "anomalous",
-                kind=(row.feedback[0].comment if row.feedback else "") or "defect",
-            )
-            for row in found
-        ]
 
 
 def _kept(put: Put, sent: Sequence[Sent], known: Iterable[Reference] = ()) -> tuple[Reference, ...]:

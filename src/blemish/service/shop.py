@@ -21,7 +21,7 @@ from blemish.service.store import tables as t
 from blemish.service.store.database import Database, sqlite_url
 from blemish.service.store.files import Files
 from blemish.service.types import InspectionRow, Reference, Version
-from blemish.types import AnomalyMap, Detector, Image, Sample
+from blemish.types import AnomalyMap, Detector, Example, Image, Sample
 
 LOCAL, FITTED, MARK = "station.sqlite3", "detectors", "database.id"
 
@@ -120,6 +120,22 @@ class Shop:
             SavedError, NotFoundError: a file is damaged or gone.
         """
         return [Sample(self.image(r.sha256, r.name), class_name, id=r.name) for r in references]
+
+    def cases(self, version: Version) -> list[Example]:
+        """The labelled defects of a version, for detectors that learn from such."""
+        if not version.cases:
+            return []
+        with self.database.reading() as session:
+            rows = session.scalars(select(t.Inspection).where(t.Inspection.id.in_(version.cases)))
+            found = [records.inspection(row) for row in rows]
+        return [
+            Example(
+                self.sample(row, version),
+                "anomalous",
+                kind=(row.feedback[0].comment if row.feedback else "") or "defect",
+            )
+            for row in found
+        ]
 
     def image(self, sha256: str, name: str) -> Image:
         """A picture of the store, (H, W, 3) uint8 RGB."""

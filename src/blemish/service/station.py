@@ -18,6 +18,7 @@ from blemish.service import demo, status
 from blemish.service.compare import Comparing, refuse_unready
 from blemish.service.erasing import Erasing
 from blemish.service.feedback import Listening
+from blemish.service.fitter import Fitter
 from blemish.service.history import History
 from blemish.service.jobs import Jobs
 from blemish.service.lines import Lines
@@ -65,6 +66,7 @@ class Station:
             self._held = stack.pop_all()
         self.settings = settings
         self._lines = Lines(self._shop)
+        self._fitter = Fitter(self._shop)
         self._workers = Workers(self._shop)
         self._jobs = Jobs(self._shop, self._workers.running)
         self._history = History(self._shop)
@@ -79,7 +81,7 @@ class Station:
         if not self._started:
             self._started = True
             self._shop.files.tidy()
-            self._lines.resume()
+            self._fitter.start()
             self._workers.start()
             self._erasing.start()
 
@@ -87,7 +89,7 @@ class Station:
         """Finish the batches that are under way, and stop; what waits is taken up at a start."""
         self._workers.close()
         self._erasing.close()
-        self._lines.close()
+        self._fitter.close()
         self._shop.database.close()
         self._held.close()
 
@@ -375,7 +377,8 @@ class Station:
     def ready(self) -> None:
         """Nothing, where the station can work. Raises StoreBusyError or OutputError else."""
         self._shop.database.ping()
-        if self._started and self._workers.alive < self.settings.workers:
+        alive = self._workers.alive >= self.settings.workers and self._fitter.alive
+        if self._started and not alive:
             raise StoreBusyError("A worker has died. Start the station again.")
 
     def status(self) -> Status:

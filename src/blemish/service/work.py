@@ -16,12 +16,13 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from blemish.errors import BlemishError, NotFoundError, OutputError, StoreBusyError
+from blemish.errors import NotFoundError, OutputError, StoreBusyError
 from blemish.images import decode_image
 from blemish.runs import judging, reading, rows
 from blemish.runs.sources import Item
 from blemish.service import fitting, heat, storing
 from blemish.service.shop import WORK, Shop
+from blemish.service.steady import steady
 from blemish.service.store import tables as t
 from blemish.service.store.files import Put
 from blemish.service.storing import Done, Read, Taken, failed
@@ -29,8 +30,6 @@ from blemish.service.types import Version
 from blemish.types import Detector, Failure, Inspection, Sample
 
 _log = logging.getLogger(__name__)
-_PATIENCE = 5.0
-"""Seconds after which a worker looks for work that nobody told it of."""
 _LATER = (StoreBusyError, OutputError)
 """What another attempt may find gone: a lock, a full disk."""
 
@@ -53,7 +52,8 @@ class Workers:
     def start(self) -> None:
         """Begin to work, unless that is done."""
         for number in range(len(self._threads), self._shop.settings.workers):
-            thread = threading.Thread(target=self._run, name=f"work-{number}", daemon=True)
+            todo = (self._stop, self._shop.news, WORK, self._once, "A batch")
+            thread = threading.Thread(target=steady, args=todo, name=f"work-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -72,26 +72,6 @@ class Workers:
     def running(self) -> frozenset[str]:
         """The ids of jobs of which something is in hand."""
         return frozenset(list(self._hands.values()))
-
-    def _run(self) -> None:
-        pause = 0.0
-        while True:
-            seen = self._shop.news.count(WORK)
-            if self._stop.is_set():
-                return
-            try:
-                worked = self._once()
-                pause = 0.0
-            except Exception as error:
-                # Whatever it is, the items are still queued, and the thread has to live on.
-                pause = min(30.0, 2 * pause + 0.25)
-                level = logging.WARNING if isinstance(error, BlemishError) else logging.ERROR
-                _log.log(level, "A batch waits for %.1f s: %s", pause, type(error).__name__)
-                _log.debug("The batch", exc_info=error)
-                self._stop.wait(pause)
-                continue
-            if not worked:
-                self._shop.news.wait(WORK, seen, _PATIENCE)
 
     def _once(self) -> bool:
         """Take a batch and see it through; whether there was one."""
