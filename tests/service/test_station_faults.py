@@ -18,10 +18,12 @@ from types import ModuleType
 
 import httpx2
 import pytest
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, event, make_url
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import Pool
 
 from blemish.errors import BlemishError, OutputError, StoreBusyError
+from blemish.service import shop
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
 from blemish.service.store.database import Database
@@ -181,6 +183,32 @@ def test_a_version_that_is_kept_though_the_database_says_nothing_is_fitted_witho
             station.fit("caps", [shade.picture(200)])
         shade.until_fitted(station, "caps")
         assert station.line("caps").current == 2
+
+
+def test_a_station_that_cannot_be_opened_keeps_no_connection(
+    settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, ended = [], []
+
+    def connected(connection: object, _: object) -> None:
+        seen.append(connection)
+
+    def closed(connection: object, _: object) -> None:
+        ended.append(connection)
+
+    def busy(*_: object) -> None:
+        raise StoreBusyError(BUSY)
+
+    monkeypatch.setattr(shop, "_bind", busy)
+    event.listen(Pool, "connect", connected)
+    event.listen(Pool, "close", closed)
+    try:
+        with pytest.raises(StoreBusyError):
+            Station(settings)
+    finally:
+        event.remove(Pool, "connect", connected)
+        event.remove(Pool, "close", closed)
+    assert len(seen) == len(ended) > 0
 
 
 class Cable:

@@ -67,7 +67,8 @@ class Fitter:
             _log.warning("A version could not be fitted: %s", said.error)
             with contextlib.suppress(NotFoundError):  # the line was deleted meanwhile
                 self._failed(id, {"error": said.error, "message": said.message})
-        self._shop.news.tell(LINES)
+        finally:  # also where the database kept it and did not say so
+            self._shop.news.tell(LINES)
         return True
 
     def _fitted(self, id: str) -> None:

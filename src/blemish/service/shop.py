@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,8 +87,11 @@ class Shop:
         """
         files = Files(settings.folder / "files")
         database = Database(settings.database or sqlite_url(settings.folder / LOCAL))
-        database.migrate()
-        _bind(settings.folder, database, files)
+        with contextlib.ExitStack() as refused:
+            refused.callback(database.close)
+            database.migrate()
+            _bind(settings.folder, database, files)
+            refused.pop_all()
         where = {"device": settings.device, "dtype": settings.dtype}
         small = Small(settings.folder / "small")
         return cls(settings, database, files, small, Detectors(where))
