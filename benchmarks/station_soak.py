@@ -3,7 +3,7 @@
     python benchmarks/station_soak.py [--only load,kills] [--quick] [--minutes N] [--out FOLDER]
     make soak SOAK="--only load,kills"
 
-Parts: load, soak, overload, files, api, replies, kills, batch, store. All of them take two to three
+Parts: load, soak, overload, files, api, replies, kills, batch, store. All of them take about three
 hours, of which the soak is one; `--quick` runs a hundredth of each, to see that the harness works.
 Prints a table, writes `soak.json` into the folder, and exits with 1 where a goal is missed. Linux
 only: memory and open files are read from /proc.
