@@ -1,4 +1,4 @@
-"""A database that fails at random under people at work: the suite's own test, many times."""
+"""A store that fails at random under people at work: the suite's own test, many times."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def store(run: Run) -> Goal:
     good = re.findall(r"^walk: (\d+) jobs, (\d+) pictures, (\d+) failed$", done.stdout, re.M)
     jobs, pictures, failed = (sum(int(one[n]) for one in good) for n in range(3))
     return Goal(
-        "failing database",
-        f"{walks} walks, 15 % of all transactions fail: nothing lost, doubled or left behind",
+        "failing store",
+        f"{walks} walks, 15 % of all transactions and written files fail: nothing lost, doubled or "
+        "left behind",
         f"{len(good)} walks without a fault: {jobs:,} jobs with {pictures:,} pictures, "
-        f"{failed:,} transactions failed",
+        f"{failed:,} failures",
         done.returncode == 0 and len(good) == walks,
         {"broken": re.findall(r"^FAILED (.*)$", done.stdout, re.M)},
     )

@@ -1,4 +1,4 @@
-"""People at work on a station whose database fails at random, and what they were told afterwards.
+"""People at work on a station whose store fails at random, and what they were told afterwards.
 
 `BLEMISH_TEST_WALKS=100` asks for more than one walk, as `benchmarks/station_soak.py` does.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import time
@@ -13,14 +14,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import IO, Any, get_args
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blemish.errors import BlemishError, ConflictError, NotFoundError, OutputError, StoreBusyError
+from blemish.files import install
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
 from blemish.service.store import tables as t
@@ -31,12 +34,12 @@ from blemish.service.types import ENDED, Filter, Says
 WALKS = int(os.environ.get("BLEMISH_TEST_WALKS", "1"))
 PEOPLE, STEPS, STARTS = 4, 8, 3
 SHARE = 0.15
-"""Of all transactions fails; so much that what a fault leaves behind meets the next one."""
+"""Of all transactions and written files; so much that what one leaves behind meets the next."""
 AGAIN = (StoreBusyError, OutputError)
 
 
 class Failing:
-    """The database's transactions, some of which fail while `share` is not 0."""
+    """Transactions and files that are written; some of them fail while `share` is not 0."""
 
     def __init__(self, seed: int, patch: pytest.MonkeyPatch) -> None:
         self._draw = random.Random(seed)
@@ -44,13 +47,30 @@ class Failing:
         self.failed = 0
         for name in ("session", "reading"):
             patch.setattr(Database, name, self._some_fail(getattr(Database, name)))
+        patch.setattr("blemish.service.store.files.install", self._some_full(install))
+
+    def _when(self, moments: int) -> int:
+        """The moment at which something fails, or `moments`."""
+        when = self._draw.randrange(moments) if self._draw.random() < self.share else moments
+        self.failed += when < moments
+        return when
+
+    def _some_full(self, plain: Callable[[Path, IO[bytes]], None]) -> Any:
+        def some_full(path: Path, source: IO[bytes]) -> None:
+            when = self._when(2)
+            if when == 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            plain(path, source)
+            if when == 1:
+                raise OSError(errno.EIO, "Input/output error")
+
+        return some_full
 
     def _some_fail(self, plain: Callable[[Database], Any]) -> Callable[[Database], Any]:
         @contextlib.contextmanager
         def some_fail(database: Database) -> Iterator[Session]:
             # Before anything was done; at the end, so that it is undone; after it was kept.
-            when = self._draw.randrange(3) if self._draw.random() < self.share else 3
-            self.failed += when < 3
+            when = self._when(3)
             if when == 0:
                 raise StoreBusyError(BUSY)
             with plain(database) as session:
@@ -107,12 +127,12 @@ class Person:
 
     def _send(self, key: str) -> None:
         spots = [self._draw.choice((0, 100, 225, None)) for _ in range(self._draw.randint(1, 5))]
-        files = [
+        parts = [
             self._shade.picture(spot, f"{key}-{n}.png", self._draw.randrange(40))
             for n, spot in enumerate(spots)
         ]
-        job = insisting(lambda: self._station.submit("caps", files, key)).id
-        self._told.sent[job] = [file.name for file in files]
+        job = insisting(lambda: self._station.submit("caps", parts, key)).id
+        self._told.sent[job] = [part.name for part in parts]
         self._jobs.append(job)
 
     def _job(self) -> str:
@@ -190,7 +210,7 @@ def named(station: Station) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
-def test_a_database_that_fails_at_random_loses_nothing(
+def test_a_store_that_fails_at_random_loses_nothing(
     seed: int,
     settings: ServiceSettings,
     shade: ModuleType,
