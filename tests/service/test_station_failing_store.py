@@ -26,6 +26,7 @@ from blemish.errors import BlemishError, ConflictError, NotFoundError, OutputErr
 from blemish.files import install
 from blemish.service.settings import ServiceSettings
 from blemish.service.station import Station
+from blemish.service.store import files
 from blemish.service.store import tables as t
 from blemish.service.store.database import Database
 from blemish.service.store.refusals import BUSY
@@ -47,7 +48,7 @@ class Failing:
         self.failed = 0
         for name in ("session", "reading"):
             patch.setattr(Database, name, self._some_fail(getattr(Database, name)))
-        patch.setattr("blemish.service.store.files.install", self._some_full(install))
+        patch.setattr(files, "install", self._some_full(install))
 
     def _when(self, moments: int) -> int:
         """The moment at which something fails, or `moments`."""
