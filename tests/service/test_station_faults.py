@@ -211,6 +211,29 @@ def test_a_station_that_cannot_be_opened_keeps_no_connection(
     assert len(seen) == len(ended) > 0
 
 
+@pytest.mark.parametrize("error", [StoreBusyError, OutputError, RuntimeError])
+def test_a_version_that_was_kept_as_ready_stays_so_whatever_the_database_says(
+    error: type[Exception], shade: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, failed = Database.session, threading.Event()
+
+    @contextlib.contextmanager
+    def failing(self: Database) -> Iterator[Session]:
+        with plain(self) as session:
+            yield session
+        if threading.current_thread().name == "fit" and not failed.is_set():
+            failed.set()
+            raise error(BUSY)
+
+    monkeypatch.setattr(Database, "session", failing)
+    with Station(ServiceSettings.of(folder=tmp_path / "station")) as station:
+        shade.make_caps(station)
+        assert failed.wait(60)
+    with Station(station.settings) as station:
+        shade.until_fitted(station, "caps")
+        assert (station.line("caps").state, station.line("caps").current) == ("ready", 1)
+
+
 class Cable:
     """A port that leads to another address until it is cut."""
 

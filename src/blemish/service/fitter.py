@@ -92,6 +92,8 @@ class Fitter:
     def _failed(self, id: str, fault: dict[str, str]) -> None:
         with self._shop.database.session() as session:
             found = records.version_called(session, id)
+            if found.state != "fitting":  # the store kept that it is ready, and then failed
+                return
             found.state, found.fault = "failed", fault
             of_line = select(t.Inspection.id).where(t.Inspection.line_id == found.line_id)
             session.execute(
