@@ -77,9 +77,9 @@ class Failing:
             with plain(database) as session:
                 yield session
                 if when == 1:
-                    raise self._draw.choice(AGAIN)("The disk is full, or busy.")
+                    raise self._draw.choice(AGAIN)(BUSY)
             if when == 2:
-                raise StoreBusyError(BUSY)
+                raise self._draw.choice(AGAIN)(BUSY)
 
         return some_fail
 
