@@ -118,7 +118,8 @@ def main() -> int:
     # A harness that is told to stop takes its stations along.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.environ["NO_PROXY"] = "127.0.0.1"
-    options.out.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, (options.out, options.scratch)):
+        folder.mkdir(parents=True, exist_ok=True)
     goals = []
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
