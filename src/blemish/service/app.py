@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 
 from blemish import __version__
@@ -70,6 +70,10 @@ def create_app(station: Station) -> FastAPI:
         app.include_router(one.router)
     pages.install(app)
     _complete(app, bool(settings.token.get_secret_value()))
+    # FastAPI puts routes together when they are asked for, here, and not by the first request: that
+    # one would wait for it, and the filters of warnings that it sets belong to all threads, which
+    # by then decode pictures under theirs.
+    list(iter_route_contexts(app.routes))
     rules = Rules(
         hosts=hosts(settings.host, settings.public.hostname or "", *settings.allowed_hosts),
         token=settings.token.get_secret_value(),

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import PIL.Image
+import pytest
 from starlette.testclient import TestClient
 
 from blemish.service.station import Station
@@ -229,3 +230,17 @@ def test_texts_come_back_as_they_are(client: TestClient, inspected: list[str]) -
     assert row["name"] == "<b>stain</b>.png"
     original = client.get(f"/v1/inspections/{inspected[1]}/original").content
     assert row["sha256"] == hashlib.sha256(original).hexdigest()
+
+
+def test_no_request_waits_for_routes_to_be_put_together(
+    opened: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is also done under filters of warnings, which other threads would take away meanwhile."""
+    client = opened()
+
+    def late(*_: object, **__: object) -> None:
+        raise AssertionError("a request put a route together")
+
+    monkeypatch.setattr("fastapi.dependencies.utils.create_model_field", late)
+    for address in ("/", "/history", "/v1/lines", "/v1/models", "/healthz", "/openapi.json"):
+        assert client.get(address).status_code == 200, address
